@@ -33,10 +33,11 @@ def read_typed_yaml(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"{path}: {_sentence(error, model)}") from None
+        raise ValueError(f"{path}: {validation_sentence(error, model)}") from None
 
 
-def _sentence(error: ValidationError, model: type[BaseModel]) -> str:
+def validation_sentence(error: ValidationError, model: type[BaseModel]) -> str:
+    """What pydantic refused first, as one sentence: key, value and what is allowed."""
     details = error.errors()
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return _one_sentence(details[0], model) + more
