@@ -16,8 +16,8 @@ class Distribution(BaseModel):
     """One quantity's distribution, optionally cut off at `low` and `high`.
 
     `mean` and `sd` are those of the quantity itself (for `lognormal` too, not of its logarithm), before the
-    cut. Samples come from the inverse of the cut distribution, so that one uniform number gives one sample and no
-    sample ever lies outside [low, high].
+    cut. Samples come from the inverse of the cut distribution, so that one uniform number gives one sample
+    and none lies outside [low, high].
 
     Raises:
         pydantic.ValidationError: keys that the kind does not use, or values that contradict each other.

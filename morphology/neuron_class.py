@@ -31,7 +31,8 @@ class Varicosity(_Group):
 class Spine(_Group):
     """Spines of a dendrite: a neck of even radius that ends in a round head.
 
-    `length_um` runs from the shaft's surface to the far end of the head. Neck and head radius are drawn with rank correlation `neck_head_correlation` (Gaussian copula): thicker necks carry larger heads.
+    `length_um` runs from the shaft's surface to the far end of the head. Neck and head radius are drawn with
+    rank correlation `neck_head_correlation` (Gaussian copula): thicker necks carry larger heads.
     """
 
     density_per_um: Distribution
@@ -67,8 +68,8 @@ class Myelin(_Group):
 class Domain(_Group):
     """One kind of neurite of a whole cell: how many stems, and how each branches.
 
-    A section ends by branching in two with probability `branching_probability[order]` (the last one counts for
-    all further orders; order 0 is the stem), else by ending. Quantities left out are the class's own.
+    A section ends by branching in two with probability `branching_probability[order]` (the last one counts
+    for all further orders; order 0 is the stem), else by ending. Quantities left out are the class's own.
 
     Attributes:
         direction: x, y, z of the domain's axis; None for stems in every direction.
@@ -125,7 +126,7 @@ class NeuronClass(_Group):
         shaft_radius_um: radius of the bare shaft (of stems, for a cell).
         section_length_um: path between branch points.
         tortuosity: path length over chord of a stretch `tortuosity_length_um` long.
-        radius_period_um: path from one draw of `shaft_radius_um` to the next; between them the radius wanders.
+        radius_period_um: path from one draw of `shaft_radius_um` to the next; between them it wanders.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")

@@ -147,8 +147,8 @@ def order_from_parents(parents: NDArray[np.integer]) -> NDArray[np.int64]:
     """Order of points in which every parent stands before its children.
 
     Args:
-        parents: (n,) index of each point's parent, negative for roots; any order. What is sorted already keeps
-            its order.
+        parents: (n,) index of each point's parent, negative for roots; any order. What is sorted
+            already keeps its order.
 
     Returns:
         (n,) permutation: position k of the result holds the index of the point that comes k-th.
