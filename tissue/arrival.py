@@ -37,7 +37,8 @@ class RoundCones:
     def packed(self) -> FloatArray:
         """(n, 8) float64: start xyz, end xyz, two radii."""
         return np.ascontiguousarray(
-            np.column_stack([self.start_um, self.end_um, self.start_radius_um, self.end_radius_um]), np.float64
+            np.column_stack([self.start_um, self.end_um, self.start_radius_um, self.end_radius_um]),
+            np.float64,
         )
 
 
@@ -53,17 +54,25 @@ class Grid:
     def around(cls, low_um: FloatArray, high_um: FloatArray, spacing_um: float) -> "Grid":
         """The smallest grid of this spacing that starts at low_um and reaches high_um."""
         counts = np.ceil((np.asarray(high_um) - low_um) / spacing_um - 1e-9).astype(int) + 1
-        return cls(np.asarray(low_um, float), float(spacing_um), (int(counts[0]), int(counts[1]), int(counts[2])))
+        return cls(
+            np.asarray(low_um, float), float(spacing_um), (int(counts[0]), int(counts[1]), int(counts[2]))
+        )
 
     def sub_grid(self, low_um: FloatArray, high_um: FloatArray) -> tuple["Grid", tuple[slice, slice, slice]]:
         """The nodes that cover a box (clipped to this grid), and where they lie in this grid's arrays."""
-        first = np.clip(np.floor((np.asarray(low_um) - self.origin_um) / self.spacing_um), 0, np.array(self.shape) - 2)
+        first = np.clip(
+            np.floor((np.asarray(low_um) - self.origin_um) / self.spacing_um), 0, np.array(self.shape) - 2
+        )
         last = np.ceil((np.asarray(high_um) - self.origin_um) / self.spacing_um) + 1
         last = np.clip(last, first + 2, self.shape)
         a, b = first.astype(int), last.astype(int)
         window = (slice(int(a[0]), int(b[0])), slice(int(a[1]), int(b[1])), slice(int(a[2]), int(b[2])))
         extent = b - a
-        sub = Grid(self.origin_um + a * self.spacing_um, self.spacing_um, (int(extent[0]), int(extent[1]), int(extent[2])))
+        sub = Grid(
+            self.origin_um + a * self.spacing_um,
+            self.spacing_um,
+            (int(extent[0]), int(extent[1]), int(extent[2])),
+        )
         return sub, window
 
     def nodes(self) -> FloatArray:
@@ -126,7 +135,12 @@ def lower_to_cones(
 
 @numba.njit(cache=True)
 def _lower_to_cones_at(
-    field: FloatArray, positions: FloatArray, origin: FloatArray, spacing: float, cones: FloatArray, reach: float,
+    field: FloatArray,
+    positions: FloatArray,
+    origin: FloatArray,
+    spacing: float,
+    cones: FloatArray,
+    reach: float,
     displaced: float,
 ) -> None:
     """As lower_to_cones, for nodes that lie elsewhere: at positions (nx, ny, nz, 3), at most `displaced` µm away."""
@@ -143,7 +157,9 @@ def _lower_to_cones_at(
         for i in range(i0, i1 + 1):
             for j in range(j0, j1 + 1):
                 for k in range(k0, k1 + 1):
-                    d = round_cone_distance(positions[i, j, k, 0], positions[i, j, k, 1], positions[i, j, k, 2], cone)
+                    d = round_cone_distance(
+                        positions[i, j, k, 0], positions[i, j, k, 1], positions[i, j, k, 2], cone
+                    )
                     if d < field[i, j, k] and d < reach:
                         field[i, j, k] = d
 
@@ -159,8 +175,15 @@ def arrival_time(
     if warp is None:
         lower_to_cones(field, grid.origin_um, grid.spacing_um, cones.packed(), reach_um)
     else:
-        _lower_to_cones_at(field, warp.nodes(grid), grid.origin_um, grid.spacing_um, cones.packed(), reach_um,
-                           warp.largest_um)
+        _lower_to_cones_at(
+            field,
+            warp.nodes(grid),
+            grid.origin_um,
+            grid.spacing_um,
+            cones.packed(),
+            reach_um,
+            warp.largest_um,
+        )
     return field
 
 
@@ -174,8 +197,12 @@ class SpaceWarp(Protocol):
 
 @numba.njit(cache=True)
 def _merge(
-    first: FloatArray, second: FloatArray, owner: npt.NDArray[np.int32], runner_up: npt.NDArray[np.int32],
-    arrival: FloatArray, cell: int,
+    first: FloatArray,
+    second: FloatArray,
+    owner: npt.NDArray[np.int32],
+    runner_up: npt.NDArray[np.int32],
+    arrival: FloatArray,
+    cell: int,
 ) -> None:
     for i in range(arrival.shape[0]):
         for j in range(arrival.shape[1]):
@@ -210,8 +237,14 @@ def earliest_arrivals(grid: Grid, cells: list[RoundCones], reach_um: float, warp
     runner_up = np.full(grid.shape, -1, np.int32)
     for index, cones in enumerate(cells):
         sub, window = cell_window(grid, cones, reach_um + warp.largest_um)
-        _merge(first[window], second[window], owner[window], runner_up[window],
-               arrival_time(sub, cones, reach_um, warp), index)
+        _merge(
+            first[window],
+            second[window],
+            owner[window],
+            runner_up[window],
+            arrival_time(sub, cones, reach_um, warp),
+            index,
+        )
     return Arrivals(grid, first, second, owner, runner_up)
 
 
@@ -238,7 +271,11 @@ def interpolate(field: FloatArray, origin: FloatArray, spacing: float, points: F
         total = 0.0
         for corner in range(8):
             a, b, c = corner & 1, (corner >> 1) & 1, (corner >> 2) & 1
-            weight = (part[0] if a else 1 - part[0]) * (part[1] if b else 1 - part[1]) * (part[2] if c else 1 - part[2])
+            weight = (
+                (part[0] if a else 1 - part[0])
+                * (part[1] if b else 1 - part[1])
+                * (part[2] if c else 1 - part[2])
+            )
             total += weight * field[cell[0] + a, cell[1] + b, cell[2] + c]
         values[n] = total
     return values

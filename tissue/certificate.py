@@ -16,7 +16,9 @@ from .shapes import FaceArray, Shape
 def pieces(vertex_count: int, faces: FaceArray) -> FaceArray:
     """Which connected piece each vertex belongs to, (n,)."""
     edges = np.vstack([faces[:, :2], faces[:, 1:]])
-    graph = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(vertex_count, vertex_count))
+    graph = coo_array(
+        (np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(vertex_count, vertex_count)
+    )
     return np.asarray(connected_components(graph, directed=False)[1])
 
 
@@ -67,7 +69,9 @@ def nested_pairs(shapes: list[Shape]) -> set[tuple[int, int]]:
         if len(boxed) == 0:
             continue
         scene = o3d.t.geometry.RaycastingScene()
-        scene.add_triangles(o3d.core.Tensor(vertices.astype(np.float32)), o3d.core.Tensor(faces.astype(np.uint32)))
+        scene.add_triangles(
+            o3d.core.Tensor(vertices.astype(np.float32)), o3d.core.Tensor(faces.astype(np.uint32))
+        )
         probes = o3d.core.Tensor(np.array([shapes[n][0][0] for n in boxed], np.float32))
         inside = scene.compute_occupancy(probes, nsamples=5).numpy() > 0
         found |= {(int(n), outer) for n in boxed[inside]}
@@ -106,7 +110,9 @@ def least_gap_um(shapes: list[Shape]) -> float:
     foreign = np.isfinite(distance) & (owner[np.minimum(index, len(points) - 1)] != owner[:, None])
     nearest = np.where(foreign, distance, np.inf).min(1)
     least = np.inf
-    faces = np.vstack([f + o for (_, f), o in zip(shapes, np.cumsum([0] + [len(v) for v, _ in shapes[:-1]]), strict=True)])
+    faces = np.vstack(
+        [f + o for (_, f), o in zip(shapes, np.cumsum([0] + [len(v) for v, _ in shapes[:-1]]), strict=True)]
+    )
     centres = points[faces].mean(1)
     face_tree = cKDTree(centres)
     for n in np.argsort(nearest)[:4000]:
@@ -115,7 +121,9 @@ def least_gap_um(shapes: list[Shape]) -> float:
         near = np.array(face_tree.query_ball_point(points[n], nearest[n] + 0.05))
         near = near[owner[faces[near, 0]] != owner[n]]
         if len(near):
-            to_surface = trimesh.triangles.closest_point(points[faces[near]], np.repeat(points[n][None], len(near), 0))
+            to_surface = trimesh.triangles.closest_point(
+                points[faces[near]], np.repeat(points[n][None], len(near), 0)
+            )
             least = min(least, float(np.linalg.norm(to_surface - points[n], axis=1).min()))
     return least
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numba
 import numpy as np
-
 from neuropil.morphology.neuron_class import NeuronClass
 from neuropil.morphology.tree import AXON, DENDRITE, GLIA, SPINE_HEAD, SPINE_NECK, Tree
 
@@ -22,6 +21,7 @@ CLEARANCE_SPACING_UM = 0.04
 CLEARANCE_REACH_UM = 0.5
 SEED_CLEARANCE_UM = 0.012  # what every laid-out surface keeps from every other, before inflation
 STEP_UM = 0.09
+WIDE_VOID_UM = 0.14
 CANDIDATES = 20  # directions a walk chooses from at each step
 
 
@@ -59,12 +59,12 @@ class LaidOutCell:
         start_radius = np.where(leaves_shaft, tree.radii_um[child], tree.radii_um[parent])
         return RoundCones(tree.points_um[parent], tree.points_um[child], start_radius, tree.radii_um[child])
 
-
     def moved(self, move: Callable[[FloatArray], FloatArray]) -> "LaidOutCell":
         """The same cell with every point moved."""
         tree = self.skeleton
         return LaidOutCell(
-            self.kind, Tree(move(tree.points_um), tree.radii_um, tree.parents, tree.types),
+            self.kind,
+            Tree(move(tree.points_um), tree.radii_um, tree.parents, tree.types),
             [Bouton(move(b.centre_um[None])[0], b.radius_um) for b in self.boutons],
             [SpineHead(move(h.centre_um[None])[0], h.radius_um) for h in self.spine_heads],
         )
@@ -72,9 +72,20 @@ class LaidOutCell:
 
 @numba.njit(cache=True)
 def _walk(
-    clearance: FloatArray, origin: FloatArray, spacing: float, start: FloatArray, direction: FloatArray,
-    preferred: FloatArray, comfort: float, smallest: float, stiffness: float, purpose: float,
-    noise: FloatArray, low: FloatArray, high: FloatArray, step: float,
+    clearance: FloatArray,
+    origin: FloatArray,
+    spacing: float,
+    start: FloatArray,
+    direction: FloatArray,
+    preferred: FloatArray,
+    comfort: float,
+    smallest: float,
+    stiffness: float,
+    purpose: float,
+    noise: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    step: float,
 ) -> tuple[FloatArray, bool]:
     """Steps from start until the box is left (True) or no direction offers `smallest` clearance (False)."""
     limit, candidates = noise.shape[0], noise.shape[1]
@@ -95,8 +106,10 @@ def _walk(
             if room[0] < smallest:
                 continue
             score = (
-                2.0 * min(room[0], comfort) / comfort + min(room[1], comfort) / comfort
-                + purpose * (trial * preferred).sum() + stiffness * (trial * heading).sum()
+                2.0 * min(room[0], comfort) / comfort
+                + min(room[1], comfort) / comfort
+                + purpose * (trial * preferred).sum()
+                + stiffness * (trial * heading).sum()
             )
             if score > best:
                 best = score
@@ -158,22 +171,45 @@ class Layout:
         self._occupy(cell.round_cones())
 
     def _occupy(self, cones: RoundCones) -> None:
-        lower_to_cones(self.clearance, self.grid.origin_um, self.grid.spacing_um, cones.packed(), CLEARANCE_REACH_UM)
+        lower_to_cones(
+            self.clearance, self.grid.origin_um, self.grid.spacing_um, cones.packed(), CLEARANCE_REACH_UM
+        )
 
     def walk(
-        self, start: FloatArray, direction: FloatArray, *, comfort_um: float, smallest_um: float, stiffness: float,
-        purpose: float, wobble: float = 0.35, limit: int = 400,
+        self,
+        start: FloatArray,
+        direction: FloatArray,
+        *,
+        comfort_um: float,
+        smallest_um: float,
+        stiffness: float,
+        purpose: float,
+        wobble: float = 0.35,
+        limit: int = 400,
     ) -> tuple[FloatArray, bool]:
         """A path of points STEP_UM apart that keeps to the open, and whether it left the block."""
         noise = self.rng.normal(scale=wobble, size=(limit, CANDIDATES, 3))
         path, left = _walk(
-            self.clearance, self.grid.origin_um, self.grid.spacing_um, np.asarray(start, float),
-            np.asarray(direction, float), np.asarray(direction, float), comfort_um, smallest_um, stiffness, purpose,
-            noise, self.low, self.high, STEP_UM,
+            self.clearance,
+            self.grid.origin_um,
+            self.grid.spacing_um,
+            np.asarray(start, float),
+            np.asarray(direction, float),
+            np.asarray(direction, float),
+            comfort_um,
+            smallest_um,
+            stiffness,
+            purpose,
+            noise,
+            self.low,
+            self.high,
+            STEP_UM,
         )
         return path, bool(left)
 
-    def walk_both_ways(self, start: FloatArray, direction: FloatArray, **manner: float) -> tuple[FloatArray, int, int]:
+    def walk_both_ways(
+        self, start: FloatArray, direction: FloatArray, **manner: float
+    ) -> tuple[FloatArray, int, int]:
         """A path through start, the index of start in it, and how many of its ends left the block."""
         ahead, left_ahead = self.walk(start, direction, **manner)  # type: ignore[arg-type]
         back, left_back = self.walk(start, -np.asarray(direction), **manner)  # type: ignore[arg-type]
@@ -197,8 +233,13 @@ class Layout:
             if self.room(start)[0] < radius_um * 0.9:
                 continue
             path, _, exits = self.walk_both_ways(
-                start, _any_direction(self.rng), comfort_um=radius_um + 0.1,
-                smallest_um=min(radius_um * 0.7, CLEARANCE_REACH_UM * 0.95), stiffness=6.0, purpose=3.0, wobble=0.15,
+                start,
+                _any_direction(self.rng),
+                comfort_um=radius_um + 0.1,
+                smallest_um=min(radius_um * 0.7, CLEARANCE_REACH_UM * 0.95),
+                stiffness=6.0,
+                purpose=3.0,
+                wobble=0.15,
             )
             length = len(path) * STEP_UM
             if exits == 2 and length > 4 * radius_um and (best is None or length > best[0]):
@@ -241,7 +282,9 @@ class Layout:
             parents.extend([node, *range(first, first + len(spine[0]) - 1)])
             types.extend([SPINE_NECK] * (len(spine[0]) - 2) + [SPINE_HEAD] * 2)
             heads.append(SpineHead(spine[0][-1], float(spine[1][-1])))
-            self._occupy(RoundCones(np.array(spine[0][:-1]), np.array(spine[0][1:]), spine[1][:-1], spine[1][1:]))
+            self._occupy(
+                RoundCones(np.array(spine[0][:-1]), np.array(spine[0][1:]), spine[1][:-1], spine[1][1:])
+            )
         tree = Tree(np.array(points), np.array(radii), np.array(parents, np.int32), np.array(types, np.int16))
         self.cells[index] = LaidOutCell(cell.kind, tree, [], heads)
 
@@ -259,7 +302,9 @@ class Layout:
             bend = _across(out, self.rng) * self.rng.uniform(0, 0.25)
             reach = np.array([0.0, 0.35, 0.7, 1.0]) * (length - 1.6 * head)
             t = np.r_[reach, length - head * 0.9, length - head * 0.4]
-            points = base + np.outer(shaft_radius * 0.85 + t, out) + np.outer((t / length) ** 2 * length, bend)
+            points = (
+                base + np.outer(shaft_radius * 0.85 + t, out) + np.outer((t / length) ** 2 * length, bend)
+            )
             radii = np.r_[neck * 1.3, neck, neck, neck * 1.2, head * self.rng.uniform(0.85, 1.1), head]
             room = self.room(points)
             from_axis = np.linalg.norm(points - base, axis=1)
@@ -279,8 +324,12 @@ class Layout:
         assert axon.varicosity is not None
         shaft = float(axon.shaft_radius_um.sample(self.rng))
         path, middle, exits = self.walk_both_ways(
-            start, direction, comfort_um=shaft + 0.03, smallest_um=self.parameters.thinnest_radius_um + SEED_CLEARANCE_UM,
-            stiffness=2.5, purpose=1.2,
+            start,
+            direction,
+            comfort_um=shaft + 0.03,
+            smallest_um=self.parameters.thinnest_radius_um + SEED_CLEARANCE_UM,
+            stiffness=2.5,
+            purpose=1.2,
         )
         length = len(path) * STEP_UM
         if len(path) < 4 or (exits < 2 and length < self.parameters.shortest_axon_um):
@@ -326,6 +375,7 @@ class Layout:
 
     def fill_with_axons(self, axon: NeuronClass) -> None:
         """Lead an axon through the largest void until no void is wider than the parameters ask."""
+        assert axon.varicosity is not None
         open_to = self.clearance.copy()
         for _ in range(4000):
             np.minimum(open_to, self.clearance, out=open_to)
@@ -333,7 +383,12 @@ class Layout:
             if open_to[node] < self.parameters.widest_void_radius_um:
                 return
             start = self.grid.origin_um + np.array(node) * self.grid.spacing_um
-            if not any(self.lay_axon(start, _any_direction(self.rng), axon, None) for _ in range(2)):
+            # A wide void is where a bouton lies.
+            wide = float(open_to[node]) - SEED_CLEARANCE_UM
+            bouton = (
+                min(float(axon.varicosity.radius_um.sample(self.rng)), wide) if wide > WIDE_VOID_UM else None
+            )
+            if not any(self.lay_axon(start, _any_direction(self.rng), axon, bouton) for _ in range(2)):
                 # Nothing fits through here: leave this void to the astrocyte and look elsewhere.
                 around = tuple(slice(max(0, n - 2), n + 3) for n in node)
                 open_to[around] = 0
@@ -351,16 +406,26 @@ class Layout:
                 break
             branch_from = int(self.rng.integers(len(points)))
             start = points[branch_from]
-            path, _ = self.walk(start, _any_direction(self.rng), comfort_um=0.2,
-                                smallest_um=self.parameters.thinnest_radius_um + SEED_CLEARANCE_UM,
-                                stiffness=0.8, purpose=0.6, wobble=0.6)
+            path, _ = self.walk(
+                start,
+                _any_direction(self.rng),
+                comfort_um=0.2,
+                smallest_um=self.parameters.thinnest_radius_um + SEED_CLEARANCE_UM,
+                stiffness=0.8,
+                purpose=0.6,
+                wobble=0.6,
+            )
             if len(path) < 4:
                 continue
             path = np.clip(path, self.low, self.high)
             keep = np.r_[True, np.linalg.norm(np.diff(path, axis=0), axis=1) > 1e-4]
             path = path[keep]
-            wish = float(astrocyte.shaft_radius_um.sample(self.rng)) * np.exp(0.6 * _smooth_noise(self.rng, len(path), 3))
-            branch = np.minimum(wish, np.maximum(self.room(path) - SEED_CLEARANCE_UM, self.parameters.thinnest_radius_um))
+            wish = float(astrocyte.shaft_radius_um.sample(self.rng)) * np.exp(
+                0.6 * _smooth_noise(self.rng, len(path), 3)
+            )
+            branch = np.minimum(
+                wish, np.maximum(self.room(path) - SEED_CLEARANCE_UM, self.parameters.thinnest_radius_um)
+            )
             branch = _limited_slope(np.r_[min(radii[branch_from], branch[0]), branch[1:]], STEP_UM)
             first = len(points)
             points.extend(path[1:])
@@ -368,8 +433,12 @@ class Layout:
             parents.extend([branch_from, *range(first, first + len(path) - 2)])
             held += float((np.pi * branch**2).sum() * STEP_UM)
         if len(points) > 1:
-            tree = Tree(np.array(points), np.array(radii), np.array(parents, np.int32),
-                        np.full(len(points), GLIA, np.int16))
+            tree = Tree(
+                np.array(points),
+                np.array(radii),
+                np.array(parents, np.int32),
+                np.full(len(points), GLIA, np.int16),
+            )
             self.add(LaidOutCell("astrocyte", tree))
 
 
@@ -380,8 +449,13 @@ def _smooth_noise(rng: np.random.Generator, n: int, knots_apart: int) -> FloatAr
 
 
 def lay_out(
-    parameters: TissueParameters, dendrite: NeuronClass, axon: NeuronClass, myelinated: NeuronClass,
-    astrocyte: NeuronClass, beyond_um: float, rng: np.random.Generator,
+    parameters: TissueParameters,
+    dendrite: NeuronClass,
+    axon: NeuronClass,
+    myelinated: NeuronClass,
+    astrocyte: NeuronClass,
+    beyond_um: float,
+    rng: np.random.Generator,
 ) -> list[LaidOutCell]:
     """All cells of a block as skeletons with radii, no two swept surfaces touching.
 
@@ -393,7 +467,9 @@ def lay_out(
     volume = float(np.prod(layout.high - layout.low))
     for n in range(parameters.myelinated_axons):
         if not layout.lay_across("myelinated_axon", float(myelinated.shaft_radius_um.sample(rng)), AXON):
-            raise ValueError(f"tissue: myelinated_axons = {parameters.myelinated_axons}, but only {n} fit into the block")
+            raise ValueError(
+                f"tissue: myelinated_axons = {parameters.myelinated_axons}, but only {n} fit into the block"
+            )
     held, failures = 0.0, 0
     while held < parameters.dendrite_fraction * volume and failures < 12:
         # After a failure a thinner one is tried: the block fills with what still fits.
@@ -417,4 +493,3 @@ def swept_volume_um3(tree: Tree) -> float:
     a, b = tree.radii_um[tree.parents[child]], tree.radii_um[child]
     length = np.linalg.norm(tree.points_um[child] - tree.points_um[tree.parents[child]], axis=1)
     return float((np.pi / 3 * length * (a * a + a * b + b * b)).sum())
-

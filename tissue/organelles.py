@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import numba
 import numpy as np
-
 from neuropil.morphology.tree import Tree
 
 from .arrival import FloatArray, Grid, RoundCones, arrival_time, interpolate, round_cone_distance
@@ -43,13 +42,17 @@ def _distance_to_cones(points: FloatArray, cones: FloatArray) -> FloatArray:
     nearest = np.full(points.shape[0], 1e3)
     for n in range(points.shape[0]):
         for c in range(cones.shape[0]):
-            nearest[n] = min(nearest[n], round_cone_distance(points[n, 0], points[n, 1], points[n, 2], cones[c]))
+            nearest[n] = min(
+                nearest[n], round_cone_distance(points[n, 0], points[n, 1], points[n, 2], cones[c])
+            )
     return nearest
 
 
 def distance_to_cones(points_um: FloatArray, cones: list[RoundCones]) -> FloatArray:
     """Distance (µm) from points (n, 3) to the surface of a union of round cones."""
-    return _distance_to_cones(np.ascontiguousarray(points_um, np.float64), np.vstack([c.packed() for c in cones]))
+    return _distance_to_cones(
+        np.ascontiguousarray(points_um, np.float64), np.vstack([c.packed() for c in cones])
+    )
 
 
 def chains(tree: Tree, swc_type: int) -> list[FloatArray]:
@@ -125,7 +128,9 @@ def mitochondrion(
         return None
     path, room = fitted
     knots = np.exp(0.13 * rng.normal(size=len(path)))
-    radii = np.minimum(radius_um * np.convolve(np.pad(knots, 1, mode="edge"), [0.25, 0.5, 0.25], "valid"), room)
+    radii = np.minimum(
+        radius_um * np.convolve(np.pad(knots, 1, mode="edge"), [0.25, 0.5, 0.25], "valid"), room
+    )
     if radii.max() < 0.06:
         return None
     cones = RoundCones(path[:-1], path[1:], radii[:-1], radii[1:])
@@ -165,8 +170,12 @@ def _cristae(grid: Grid, body: FloatArray, path: FloatArray, rng: np.random.Gene
         near = path[np.argmin(np.abs(path @ normal - offset))]
         u = _random_across(normal, rng)
         v = np.cross(normal, u)
-        plane = near + normal * (offset - near @ normal) + np.add.outer(across, 0 * across)[..., None] * u \
+        plane = (
+            near
+            + normal * (offset - near @ normal)
+            + np.add.outer(across, 0 * across)[..., None] * u
             + np.add.outer(0 * across, across)[..., None] * v
+        )
         depth = interpolate(body, grid.origin_um, grid.spacing_um, plane.reshape(-1, 3))
         if depth.max() < 0.035 or rng.random() < 0.15:
             continue
@@ -175,7 +184,9 @@ def _cristae(grid: Grid, body: FloatArray, path: FloatArray, rng: np.random.Gene
         ray = np.cos(angle)[:, None] * u + np.sin(angle)[:, None] * v
         reach = np.arange(0.01, 0.6, 0.012)
         probes = centre + reach[None, :, None] * ray[:, None]
-        inside = interpolate(body, grid.origin_um, grid.spacing_um, probes.reshape(-1, 3)).reshape(20, -1) > 0.016
+        inside = (
+            interpolate(body, grid.origin_um, grid.spacing_um, probes.reshape(-1, 3)).reshape(20, -1) > 0.016
+        )
         extent = reach[np.maximum(np.cumprod(inside, axis=1).sum(1) - 1, 0)]
         extent = extent * np.where(rng.random(20) < 0.2, rng.uniform(0.4, 0.9, 20), 1)
         plates.append(sheet(centre, normal, centre + ray * extent[:, None], rng.uniform(0.010, 0.017)))
@@ -183,7 +194,11 @@ def _cristae(grid: Grid, body: FloatArray, path: FloatArray, rng: np.random.Gene
 
 
 def vesicles(
-    interior: CellInterior, focus_um: FloatArray, reach_um: float, density_per_um3: float, rng: np.random.Generator
+    interior: CellInterior,
+    focus_um: FloatArray,
+    reach_um: float,
+    density_per_um3: float,
+    rng: np.random.Generator,
 ) -> FloatArray:
     """Centres (n, 3) of synaptic vesicles that crowd round a focus, at least a vesicle apart.
 
@@ -191,7 +206,7 @@ def vesicles(
     """
     tries = int(6 * density_per_um3 * (2 * reach_um) ** 3)
     points = focus_um + rng.uniform(-reach_um, reach_um, size=(tries, 3))
-    nearness = 1.15 - (np.linalg.norm(points - focus_um, axis=1) / reach_um) ** 2
+    nearness = 3.3 * (1 - np.linalg.norm(points - focus_um, axis=1) / reach_um)
     points = points[rng.random(tries) < nearness]
     if len(points) == 0:
         return np.empty((0, 3))
@@ -204,21 +219,31 @@ def vesicles(
         if len(kept) >= wanted:
             break
         i, j, k = (point // apart).astype(int)
-        around = (cells.get((i + a, j + b, k + c), []) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1))
+        around = (
+            cells.get((i + a, j + b, k + c), []) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)
+        )
         if all(((point - other) ** 2).sum() >= apart**2 for group in around for other in group):
             kept.append(point)
             cells.setdefault((i, j, k), []).append(point)
     return np.array(kept) if kept else np.empty((0, 3))
 
 
-def vesicle_shape(centres_um: FloatArray, rng: np.random.Generator) -> Shape:
-    """The vesicles as one shape of many spheres."""
-    return spheres(centres_um, VESICLE_RADIUS_UM * np.clip(rng.normal(1, 0.06, len(centres_um)), 0.85, 1.1))
+def vesicle_shape(interior: CellInterior, centres_um: FloatArray, rng: np.random.Generator) -> Shape:
+    """The vesicles as one shape of many spheres, without those that would reach through the cell's surface."""
+    radii = VESICLE_RADIUS_UM * np.clip(rng.normal(1, 0.06, len(centres_um)), 0.85, 1.1)
+    vertices, _ = spheres(centres_um, radii)
+    fits = interior.depth(vertices).reshape(len(centres_um), -1).min(1) > 0.002
+    return spheres(centres_um[fits], radii[fits])
 
 
 def tubules(
-    interior: CellInterior, runs_um: list[FloatArray], radius_um: float, rng: np.random.Generator, *,
-    flatness: float = 1.0, wander_um: float = 0.0,
+    interior: CellInterior,
+    runs_um: list[FloatArray],
+    radius_um: float,
+    rng: np.random.Generator,
+    *,
+    flatness: float = 1.0,
+    wander_um: float = 0.0,
 ) -> list[Shape]:
     """Tubes that follow the runs off their axis (microtubules, endoplasmic reticulum); those that do not fit are left out."""
     shapes = []
@@ -231,7 +256,11 @@ def tubules(
         if fitted is None:
             continue
         centre, room = fitted
-        thick = radius_um * (1 + 0.25 * rng.normal(size=len(centre))) if wander_um else np.full(len(centre), radius_um)
+        thick = (
+            radius_um * (1 + 0.25 * rng.normal(size=len(centre)))
+            if wander_um
+            else np.full(len(centre), radius_um)
+        )
         thick = np.clip(thick, 0.3 * radius_um, np.maximum(room / flatness, 0.3 * radius_um))
         shape = tube(centre, thick, rng.normal(size=3), flatness=flatness)
         if interior.depth(shape[0]).min() > 0:
@@ -263,5 +292,7 @@ def random_places(
     if not places:
         return np.empty((0, 3))
     kept = np.array(places)
-    interior.occupied.append(RoundCones(kept, kept + 1e-4, np.full(len(kept), radius_um), np.full(len(kept), radius_um)))
+    interior.occupied.append(
+        RoundCones(kept, kept + 1e-4, np.full(len(kept), radius_um), np.full(len(kept), radius_um))
+    )
     return kept

@@ -22,8 +22,14 @@ _TETRAHEDRA = np.array(
 
 @numba.njit(cache=True)
 def _edge_vertex(
-    a: int, b: int, fa: float, fb: float, ny: int, nz: int,
-    table: dict[int, int], vertices: list[tuple[float, float, float]],
+    a: int,
+    b: int,
+    fa: float,
+    fb: float,
+    ny: int,
+    nz: int,
+    table: dict[int, int],
+    vertices: list[tuple[float, float, float]],
 ) -> int:
     if a > b:
         a, b, fa, fb = b, a, fb, fa
@@ -88,13 +94,17 @@ def _march(field: FloatArray, tetrahedra: IntArray) -> tuple[FloatArray, IntArra
                         for m in range(4):
                             a = inside[0 if m < 2 else 1]
                             b = outside[0 if m == 0 or m == 3 else 1]
-                            corner[m] = _edge_vertex(node[a], node[b], value[a], value[b], ny, nz, table, vertices)
+                            corner[m] = _edge_vertex(
+                                node[a], node[b], value[a], value[b], ny, nz, table, vertices
+                            )
                     else:
                         count = 3
                         for m in range(3):
                             a = inside[0] if n_in == 1 else outside[0]
                             b = outside[m] if n_in == 1 else inside[m]
-                            corner[m] = _edge_vertex(node[a], node[b], value[a], value[b], ny, nz, table, vertices)
+                            corner[m] = _edge_vertex(
+                                node[a], node[b], value[a], value[b], ny, nz, table, vertices
+                            )
                     for m in range(1, count - 1):
                         if flip:
                             faces.append((corner[0], corner[m + 1], corner[m]))

@@ -43,12 +43,16 @@ class Contact:
     area_um2: float
 
 
-def contacts_near(arrivals: Arrivals, cell: int, centre_um: FloatArray, radius_um: float, partners: set[int]) -> list[Contact]:
+def contacts_near(
+    arrivals: Arrivals, cell: int, centre_um: FloatArray, radius_um: float, partners: set[int]
+) -> list[Contact]:
     """Faces that `cell` shares with each of `partners` within a ball, widest first."""
     sub, window = arrivals.grid.sub_grid(centre_um - radius_um, centre_um + radius_um)
     owner, runner = arrivals.owner[window], arrivals.runner_up[window]
     shell = 1.5 * sub.spacing_um
-    facing = (arrivals.second_um[window] - arrivals.first_um[window] < 2 * shell) & ((owner == cell) | (runner == cell))
+    facing = (arrivals.second_um[window] - arrivals.first_um[window] < 2 * shell) & (
+        (owner == cell) | (runner == cell)
+    )
     nodes = sub.nodes()
     facing &= ((nodes - centre_um) ** 2).sum(-1) < radius_um**2
     partner = np.where(owner == cell, runner, owner)[facing]
@@ -77,7 +81,9 @@ def find_synapses(
 
     def keep(pre: int, post: int, position: FloatArray, radius: float, kind: str) -> None:
         inside = ((position > low - 0.3) & (position < high + 0.3)).all()
-        near = any(np.linalg.norm(s.position_um - position) < s.psd_radius_um + radius + 0.05 for s in synapses)
+        near = any(
+            np.linalg.norm(s.position_um - position) < s.psd_radius_um + radius + 0.05 for s in synapses
+        )
         if inside and not near:
             synapses.append(Synapse(len(synapses) + 1, pre + 1, post + 1, position, radius, kind))
 
@@ -91,15 +97,23 @@ def find_synapses(
                 keep(contacts[0].partner, index, contacts[0].position_um, radius, "asymmetric")
     for index in sorted(axons):
         for bouton in cells[index].boutons:
-            taken = any(s.pre_id == index + 1 and np.linalg.norm(s.position_um - bouton.centre_um) < bouton.radius_um + 0.3
-                        for s in synapses)
+            taken = any(
+                s.pre_id == index + 1
+                and np.linalg.norm(s.position_um - bouton.centre_um) < bouton.radius_um + 0.3
+                for s in synapses
+            )
             if taken or rng.random() > parameters.shaft_synapse_probability:
                 continue
             contacts = contacts_near(arrivals, index, bouton.centre_um, bouton.radius_um + 0.12, dendrites)
             if contacts and contacts[0].area_um2 > 0.02:
                 radius = float(np.clip(np.sqrt(contacts[0].area_um2 / np.pi) * 0.8, 0.08, 0.22))
-                keep(index, contacts[0].partner, contacts[0].position_um, radius,
-                     "symmetric" if rng.random() < 0.5 else "asymmetric")
+                keep(
+                    index,
+                    contacts[0].partner,
+                    contacts[0].position_um,
+                    radius,
+                    "symmetric" if rng.random() < 0.5 else "asymmetric",
+                )
     return synapses
 
 

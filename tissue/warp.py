@@ -22,7 +22,11 @@ class Warp:
 
     @classmethod
     def random(
-        cls, grid: Grid, amplitudes_um: tuple[float, ...], wavelengths_um: tuple[float, ...], rng: np.random.Generator
+        cls,
+        grid: Grid,
+        amplitudes_um: tuple[float, ...],
+        wavelengths_um: tuple[float, ...],
+        rng: np.random.Generator,
     ) -> "Warp":
         """Gaussian random fields of the given root-mean-square amplitudes per component and length scales."""
         total = np.zeros((3, *grid.shape), np.float32)
@@ -56,7 +60,9 @@ class Warp:
 
     def to_layout(self, points_um: FloatArray) -> FloatArray:
         """Where points (n, 3) of the tissue lay in flat space."""
-        shift = [interpolate(c, self.grid.origin_um, self.grid.spacing_um, points_um) for c in self.displacement_um]
+        shift = [
+            interpolate(c, self.grid.origin_um, self.grid.spacing_um, points_um) for c in self.displacement_um
+        ]
         return np.asarray(points_um + np.stack(shift, axis=-1))
 
     def to_tissue(self, points_um: FloatArray) -> FloatArray:
