@@ -1,0 +1,318 @@
+"""The voxelizer: closed meshes in painter's order become instances, classes, materials and membranes.
+
+A voxel is sampled at its centre on one global lattice, so boxes that meet agree at the seam whatever their
+shape.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import scanline
+from .volume import Triple, Volume, checked_voxel_size
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One closed mesh and what is inside it.
+
+    vertices_um: (n, 3) x, y, z in µm; faces: (m, 3) indices into them, each edge shared by two faces. Inside
+    is where the winding number is not zero, so overlapping or nested shells of one mesh are allowed; where
+    the faces are not consistently oriented, inside is where a line has crossed an odd number of them.
+    instance: uint32, 0 stands for extracellular space; class_id, material: uint8.
+    membrane_nm: thickness of the bilayer that lines the mesh from its surface inwards; 0 for none.
+
+    Raises ValueError, in one sentence, for indices out of range, wrong shapes and values out of range.
+    Whether the mesh is closed is checked by `Scene` (or `check_closed`).
+    """
+
+    vertices_um: np.ndarray
+    faces: np.ndarray
+    instance: int
+    class_id: int = 0
+    material: int = 0
+    membrane_nm: float = 0.0
+
+    def __post_init__(self) -> None:
+        vertices = np.ascontiguousarray(self.vertices_um, dtype=np.float64)
+        faces = np.ascontiguousarray(self.faces, dtype=np.int32)
+        if vertices.ndim != 2 or vertices.shape[1] != 3 or not np.isfinite(vertices).all():
+            raise ValueError(
+                f"vertices_um has the shape {vertices.shape}, but it has to be (n, 3) finite numbers in µm."
+            )
+        if faces.ndim != 2 or faces.shape[1] != 3:
+            raise ValueError(f"faces has the shape {faces.shape}, but it has to be (m, 3) vertex indices.")
+        if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
+            raise ValueError(
+                f"faces names vertices {faces.min()} to {faces.max()}, but the mesh has 0 to {len(vertices) - 1}."
+            )
+        for name, value, highest in (
+            ("instance", self.instance, 2**32 - 1),
+            ("class_id", self.class_id, 255),
+            ("material", self.material, 255),
+        ):
+            if not 0 <= value <= highest:
+                raise ValueError(f"{name} is {value}, but it has to be from 0 to {highest}.")
+        if not 0 <= self.membrane_nm < np.inf:
+            raise ValueError(f"membrane_nm is {self.membrane_nm}, but a thickness in nm is 0 or more.")
+        object.__setattr__(self, "vertices_um", vertices)
+        object.__setattr__(self, "faces", faces)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box of voxels on the global lattice, whose voxel k of an axis covers [k, k + 1) voxel sizes from 0.
+
+    origin: first voxel (z, y, x), may be negative; shape: number of voxels (z, y, x), each at least 1.
+    """
+
+    origin: tuple[int, int, int]
+    shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        origin, shape = tuple(int(value) for value in self.origin), tuple(int(value) for value in self.shape)
+        if len(origin) != 3 or len(shape) != 3 or min(shape) < 1:
+            raise ValueError(
+                f"a box of shape {shape} at {origin} is none: both are z, y, x, and a shape is 1 or more."
+            )
+        if max(abs(value) + size for value, size in zip(origin, shape, strict=True)) > FARTHEST_VOXEL:
+            raise ValueError(
+                f"the box of {shape} voxels at {origin} leaves the lattice of ±{FARTHEST_VOXEL} voxels."
+            )
+        object.__setattr__(self, "origin", origin)
+        object.__setattr__(self, "shape", shape)
+
+    def tiles(self, shape: Sequence[int]) -> Iterator[Box]:
+        """Boxes of at most `shape` (z, y, x) that together are this one, x fastest."""
+        if len(shape) != 3 or min(shape) < 1:
+            raise ValueError(f"a tile of shape {tuple(shape)} is none: it is z, y, x, each 1 or more.")
+        steps = [range(0, whole, tile) for whole, tile in zip(self.shape, shape, strict=True)]
+        for corner in itertools.product(*steps):
+            z, y, x = (low + offset for low, offset in zip(self.origin, corner, strict=True))
+            nz, ny, nx = (
+                min(tile, whole - offset)
+                for tile, whole, offset in zip(shape, self.shape, corner, strict=True)
+            )
+            yield Box((z, y, x), (nz, ny, nx))
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelBlock:
+    """What the voxels of one box hold, each a Volume on the same lattice.
+
+    instances: uint32, 0 extracellular; classes, materials: uint8 at the voxel's centre; membrane: uint8, the
+    share of the voxel's volume that is lipid bilayer, 255 for all of it.
+    """
+
+    instances: Volume
+    classes: Volume
+    materials: Volume
+    membrane: Volume
+
+
+FARTHEST_VOXEL = scanline.LARGEST_STEP // scanline.STEPS_PER_VOXEL
+#: Pencils handed to a thread at a time: few enough to share the work evenly.
+PENCILS_PER_JOB = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Parts made ready for any number of boxes at one voxel size.
+
+    Raises ValueError, in one sentence, for a part that is not closed or lies outside the lattice.
+    """
+
+    parts: Sequence[Part]
+    voxel_size_nm: Triple
+    threads: int = 0
+    _mesh: _FlatMesh = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "voxel_size_nm", checked_voxel_size(self.voxel_size_nm))
+        object.__setattr__(self, "threads", self.threads or len(os.sched_getaffinity(0)))
+        object.__setattr__(self, "_mesh", _flat_mesh(self.parts, self.voxel_size_nm, self.threads))
+
+    def voxelize(self, box: Box) -> VoxelBlock:
+        """The voxels of `box`. Time goes with the faces that touch the box and the voxels in it."""
+        mesh = self._mesh
+        extent = np.array([*box.origin, *box.shape], np.int64)
+        pencils_z, pencils_y = (-(-count // scanline.PENCIL) for count in box.shape[:2])
+        pencils = pencils_z * pencils_y
+        instances = np.empty(box.shape, np.uint32)
+        classes, materials, membrane = (np.empty(box.shape, np.uint8) for _ in range(3))
+        size_nm = np.array(self.voxel_size_nm[::-1])
+        with ThreadPoolExecutor(self.threads) as pool:
+            entries, entry_start = _entries_by_pencil(mesh, extent, pencils, self.threads, pool)
+
+            def paint(first: int) -> None:
+                scanline.paint_pencils(
+                    mesh.steps,
+                    mesh.faces,
+                    mesh.vertex_start,
+                    mesh.face_start,
+                    mesh.turns,
+                    mesh.membranes_nm,
+                    size_nm,
+                    extent,
+                    entries,
+                    entry_start,
+                    first,
+                    min(first + PENCILS_PER_JOB, pencils),
+                    mesh.instances,
+                    mesh.classes,
+                    mesh.materials,
+                    instances,
+                    classes,
+                    materials,
+                    membrane,
+                )
+
+            list(pool.map(paint, range(0, pencils, PENCILS_PER_JOB)))
+        z, y, x = (start * size for start, size in zip(box.origin, self.voxel_size_nm, strict=True))
+        arrays = (instances, classes, materials, membrane)
+        return VoxelBlock(*(Volume(array, self.voxel_size_nm, (z, y, x)) for array in arrays))
+
+
+def voxelize(parts: Sequence[Part], box: Box, voxel_size_nm: Sequence[float], threads: int = 0) -> VoxelBlock:
+    """The voxels of `box` after `parts` were painted in their order, later ones over earlier ones.
+
+    Where no part is, instance, class and material are 0. voxel_size_nm: (z, y, x). threads: 0 for as many as
+    there are processors; the bytes do not depend on it. For several boxes make a `Scene` once.
+
+    Raises ValueError for a part that is not closed.
+    """
+    return Scene(parts, checked_voxel_size(voxel_size_nm), threads).voxelize(box)
+
+
+def voxelize_tiles(
+    parts: Sequence[Part],
+    box: Box,
+    tile_shape: Sequence[int],
+    voxel_size_nm: Sequence[float],
+    threads: int = 0,
+) -> Iterator[tuple[Box, VoxelBlock]]:
+    """Each tile of `box` and its voxels, x fastest, in the memory of one tile; as `voxelize` gives them."""
+    scene = Scene(parts, checked_voxel_size(voxel_size_nm), threads)
+    for tile in box.tiles(tile_shape):
+        yield tile, scene.voxelize(tile)
+
+
+def check_closed(part: Part) -> None:
+    """Raise ValueError, in one sentence, unless every edge of `part` is shared by an even number of faces."""
+    _flat_mesh([part], (1.0, 1.0, 1.0), 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _FlatMesh:
+    """All parts end to end: steps (n, 3) int32 x, y, z; faces (m, 3) int32, each counting from its part's start."""
+
+    steps: np.ndarray
+    faces: np.ndarray
+    vertex_start: np.ndarray
+    face_start: np.ndarray
+    bounds: np.ndarray
+    turns: np.ndarray
+    reaches: np.ndarray
+    membranes_nm: np.ndarray
+    instances: np.ndarray
+    classes: np.ndarray
+    materials: np.ndarray
+
+
+def _flat_mesh(parts: Sequence[Part], voxel_size_nm: Triple, threads: int) -> _FlatMesh:
+    count = len(parts)
+    vertices = np.concatenate([part.vertices_um for part in parts] or [np.empty((0, 3))])
+    faces = np.concatenate([part.faces for part in parts] or [np.empty((0, 3), np.int32)])
+    vertex_start = np.cumsum([0, *(len(part.vertices_um) for part in parts)], dtype=np.int64)
+    face_start = np.cumsum([0, *(len(part.faces) for part in parts)], dtype=np.int64)
+    size_xyz_nm = np.array(voxel_size_nm[::-1])
+    steps_per_um = 1e3 / size_xyz_nm * scanline.STEPS_PER_VOXEL
+    steps = np.empty(vertices.shape, np.int32)
+    keys = np.empty(len(vertices), np.uint64)
+    bounds = np.empty((count, 6), np.int64)
+    turns = np.ones(count, np.int8)
+    faults = np.zeros(count, np.int8)
+    # Shares of the parts with about as many faces each.
+    cuts = np.searchsorted(face_start, np.linspace(0, face_start[-1], 4 * threads + 1)[1:-1]).tolist()
+    cuts = [0, *(min(cut, count) for cut in cuts), count]
+
+    def survey(first: int, last: int) -> None:
+        scanline.survey(
+            vertices, faces, vertex_start, face_start, steps_per_um, first, last, steps, keys, bounds, turns, faults
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(survey, cuts[:-1], cuts[1:]))
+    for part in np.flatnonzero(faults)[:1]:
+        name = f"part {part} (instance {parts[part].instance}, class {parts[part].class_id})"
+        if faults[part] == 2:
+            raise ValueError(f"{name} lies more than {FARTHEST_VOXEL} voxels away from the lattice's origin.")
+        raise ValueError(
+            f"{name} is not closed: {_open_edges(parts[part])} of its edges are not shared by exactly two faces."
+        )
+    membranes_nm = np.array([part.membrane_nm for part in parts], np.float64)
+    diagonal_nm = 0.5 * float(np.linalg.norm(size_xyz_nm))
+    reach = np.ceil((membranes_nm + diagonal_nm)[:, None] / size_xyz_nm * scanline.STEPS_PER_VOXEL)
+    return _FlatMesh(
+        steps,
+        faces,
+        vertex_start,
+        face_start,
+        bounds,
+        turns,
+        np.where(membranes_nm[:, None] > 0, reach, 0).astype(np.int64),
+        membranes_nm,
+        np.array([part.instance for part in parts], np.uint32),
+        np.array([part.class_id for part in parts], np.uint8),
+        np.array([part.material for part in parts], np.uint8),
+    )
+
+
+def _open_edges(part: Part) -> int:
+    """Number of edges that an odd number of faces share, vertices at one place being one."""
+    _, place = np.unique(part.vertices_um, axis=0, return_inverse=True)
+    faces = place.reshape(-1)[part.faces]
+    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    edges = edges[edges[:, 0] != edges[:, 1]]
+    _, counts = np.unique(edges, axis=0, return_counts=True)
+    return int(np.count_nonzero(counts % 2))
+
+
+def _entries_by_pencil(
+    mesh: _FlatMesh, extent: np.ndarray, pencils: int, threads: int, pool: ThreadPoolExecutor
+) -> tuple[np.ndarray, np.ndarray]:
+    """The faces that concern each pencil of the box, in their order, and where each pencil's begin."""
+    cuts = np.linspace(0, mesh.face_start[-1], threads + 1).astype(np.int64)
+    places = np.zeros((threads, pencils), np.int64)
+
+    def sort(thread: int, entries: np.ndarray, fill: bool) -> None:
+        scanline.sort_into_pencils(
+            mesh.steps,
+            mesh.faces,
+            mesh.vertex_start,
+            mesh.face_start,
+            mesh.bounds,
+            mesh.reaches,
+            extent,
+            cuts[thread],
+            cuts[thread + 1],
+            places[thread],
+            entries,
+            fill,
+        )
+
+    nothing = np.empty(0, np.int32)
+    list(pool.map(lambda thread: sort(thread, nothing, False), range(threads)))
+    # Each thread's faces come after those of the threads before it, in every pencil.
+    ends = np.cumsum(places.T.ravel()).reshape(pencils, threads).T
+    places[...] = ends - places
+    entry_start = np.append(places[0], ends[-1, -1])
+    entries = np.empty(int(ends[-1, -1]), np.int32)
+    list(pool.map(lambda thread: sort(thread, entries, True), range(threads)))
+    return entries, entry_start
