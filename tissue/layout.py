@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numba
 import numpy as np
+
 from neuropil.morphology.neuron_class import NeuronClass
 from neuropil.morphology.tree import AXON, DENDRITE, GLIA, SPINE_HEAD, SPINE_NECK, Tree
 
@@ -465,11 +466,11 @@ def lay_out(
     """
     layout = Layout(parameters, beyond_um, rng)
     volume = float(np.prod(layout.high - layout.low))
+    assert myelinated.myelin is not None
     for n in range(parameters.myelinated_axons):
-        if not layout.lay_across("myelinated_axon", float(myelinated.shaft_radius_um.sample(rng)), AXON):
-            raise ValueError(
-                f"tissue: myelinated_axons = {parameters.myelinated_axons}, but only {n} fit into the block"
-            )
+        outer = float(myelinated.shaft_radius_um.sample(rng)) / float(myelinated.myelin.g_ratio.sample(rng))
+        if not any(layout.lay_across("myelinated_axon", outer * 0.8**attempt, AXON) for attempt in range(5)):
+            raise ValueError(f"tissue: myelinated_axons = {parameters.myelinated_axons}, but only {n} fit into the block")
     held, failures = 0.0, 0
     while held < parameters.dendrite_fraction * volume and failures < 12:
         # After a failure a thinner one is tried: the block fills with what still fits.

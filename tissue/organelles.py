@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 
 import numba
 import numpy as np
+
 from neuropil.morphology.tree import Tree
 
 from .arrival import FloatArray, Grid, RoundCones, arrival_time, interpolate, round_cone_distance
+from .certificate import largest_piece
 from .polygonize import polygonize
 from .shapes import Shape, joined, sheet, spheres, tube
 
@@ -147,8 +149,8 @@ def mitochondrion(
     if interior.occupied:
         limit = np.minimum(limit, distance_to_cones(nodes, interior.occupied) - 0.01)
     body = np.minimum(body, limit.reshape(grid.shape).astype(np.float32))
-    surface = polygonize(grid, body)
-    if len(surface[1]) < 20:
+    surface, _ = largest_piece(polygonize(grid, body))
+    if len(surface[1]) < 20 or interior.depth(surface[0]).min() <= 0:
         return None
     interior.occupied.append(RoundCones(path[:-1], path[1:], radii[:-1] * 1.1, radii[1:] * 1.1))
     length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
@@ -228,12 +230,16 @@ def vesicles(
     return np.array(kept) if kept else np.empty((0, 3))
 
 
-def vesicle_shape(interior: CellInterior, centres_um: FloatArray, rng: np.random.Generator) -> Shape:
-    """The vesicles as one shape of many spheres, without those that would reach through the cell's surface."""
-    radii = VESICLE_RADIUS_UM * np.clip(rng.normal(1, 0.06, len(centres_um)), 0.85, 1.1)
-    vertices, _ = spheres(centres_um, radii)
+def fitting_spheres(interior: CellInterior, centres_um: FloatArray, radii_um: FloatArray) -> Shape:
+    """Spheres as one shape, without those that would reach through the cell's surface."""
+    vertices, _ = spheres(centres_um, radii_um)
     fits = interior.depth(vertices).reshape(len(centres_um), -1).min(1) > 0.002
-    return spheres(centres_um[fits], radii[fits])
+    return spheres(centres_um[fits], radii_um[fits])
+
+
+def vesicle_radii_um(count: int, rng: np.random.Generator) -> FloatArray:
+    """Radii (count,) of vesicles."""
+    return np.asarray(VESICLE_RADIUS_UM * np.clip(rng.normal(1, 0.06, count), 0.85, 1.1))
 
 
 def tubules(
@@ -245,7 +251,7 @@ def tubules(
     flatness: float = 1.0,
     wander_um: float = 0.0,
 ) -> list[Shape]:
-    """Tubes that follow the runs off their axis (microtubules, endoplasmic reticulum); those that do not fit are left out."""
+    """Tubes along the runs, off their axis (microtubules, endoplasmic reticulum); what does not fit is left out."""
     shapes = []
     for run in runs_um:
         path = resampled(run, TUBE_STEP_UM)
@@ -278,7 +284,7 @@ def resampled(path_um: FloatArray, step_um: float) -> FloatArray:
 def random_places(
     interior: CellInterior, points_um: FloatArray, radius_um: float, count: int, rng: np.random.Generator
 ) -> FloatArray:
-    """Up to `count` places (n, 3) near given points where balls of a radius fit, apart from each other and from organelles."""
+    """Up to `count` places (n, 3) near given points where balls of a radius fit, apart from all that is there."""
     base = points_um[rng.integers(len(points_um), size=count * 4)]
     spread = np.maximum(interior.depth(base), 0.05)
     tries = base + 0.6 * spread[:, None] * rng.normal(size=base.shape)
