@@ -1,0 +1,246 @@
+"""A network's answer on a volume of any size, tile by tile, the same for any order of the tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from neuropil.voxelize.volume import Volume
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from .bundle import Model
+from .networks import in_fast_layout
+from .tiling import Slab, Tiling, blend
+
+# Beyond this factor between the voxel sizes of model and image, nothing looks as it did in training.
+LARGEST_RESCALE = 2.0
+# Within this fraction two voxel sizes are the same.
+SAME_SIZE = 0.02
+
+Progress = Callable[[float, str], None]
+
+
+class InferenceSettings(BaseModel):
+    """How a volume is cut and answered. `flips` averages over all mirror images: 4 times the work in 2D,
+    8 times in 3D. `tile_px` and `overlap_px` are in voxels of the model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tile_px: int | None = Field(default=None, ge=16)
+    overlap_px: int | None = Field(default=None, ge=0)
+    flips: bool = False
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    bf16: bool = True
+
+    def tiling(self, shape: tuple[int, int, int], spatial_dims: int, multiple: int) -> Tiling:
+        """Tiles for a volume (z, y, x), their sides multiples of what the network needs.
+
+        Raises ValueError if the overlap leaves no new voxels.
+        """
+        wanted = self.tile_px or (512 if spatial_dims == 2 else 96)
+        overlap = (64 if spatial_dims == 2 else 24) if self.overlap_px is None else self.overlap_px
+        sides = [_ceil(min(wanted, length), multiple) for length in shape]
+        if spatial_dims == 2:
+            sides[0] = 1
+        common = [0 if size == 1 else overlap for size in sides]
+        for size, length, shared in zip(sides, shape, common, strict=True):
+            if length > size <= shared:
+                raise ValueError(f"overlap_px is {overlap}; it must be less than the tile's {size} voxels")
+        return Tiling(shape, (sides[0], sides[1], sides[2]), (common[0], common[1], common[2]))
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A network ready to answer tiles; used on finished models and, while they train, for validation."""
+
+    network: torch.nn.Module
+    spatial_dims: int
+    multiple: int
+    classes: int
+    settings: InferenceSettings
+
+    def slabs(
+        self,
+        image: NDArray,
+        rng: np.random.Generator | None = None,
+        done: Callable[[int], None] | None = None,
+    ) -> Iterator[Slab]:
+        """Probabilities of a grey image (z, y, x), in slabs of sections, in bounded memory."""
+        tiling = self.settings.tiling(_shape3(image), self.spatial_dims, self.multiple)
+        was_training = self.network.training
+        self.network.eval()
+        try:
+            yield from blend(image, tiling, self.classes, self._predict, rng, done)
+        finally:
+            self.network.train(was_training)
+
+    def _predict(self, tile: NDArray) -> NDArray[np.uint8]:
+        """Probabilities uint8 (c, z, y, x) of a grey tile (z, y, x).
+
+        Tiles go through the network one at a time: in a larger batch the same tile can come out otherwise in
+        its last bits, and the result would depend on its neighbours in the batch.
+        """
+        device = next(self.network.parameters()).device
+        image = torch.from_numpy(unit_grey(tile)).to(device)[None, None]
+        if self.spatial_dims == 2:
+            image = image[:, :, 0]
+        axes = range(2, image.ndim)
+        turns = (
+            [t for n in range(image.ndim - 1) for t in combinations(axes, n)] if self.settings.flips else [()]
+        )
+        total = torch.zeros(())
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.settings.bf16):
+            for turn in turns:
+                logits = self.network(in_fast_layout(image.flip(turn) if turn else image)).float()
+                total = total + (logits.sigmoid().flip(turn) if turn else logits.sigmoid()).cpu()
+        mean = (total[0] * (255 / len(turns))).round().to(torch.uint8).numpy()
+        return mean[:, None] if self.spatial_dims == 2 else mean
+
+
+def segment(
+    model: Model,
+    volume: Volume,
+    settings: InferenceSettings | None = None,
+    progress: Progress | None = None,
+    rng: np.random.Generator | None = None,
+) -> Volume:
+    """Masks of `volume` (z, y, x): uint8 (c, z, y, x) of 0 and 1, channels named as the model's classes.
+
+    A 2D model answers section by section. An image whose voxels differ from the model's is brought to its
+    scale and the answer back, up to a factor of 2. With `rng` tiles are taken in random order, which changes
+    nothing. Raises ValueError for an image of other dimension, type or scale.
+    """
+    masks = np.empty((len(model.classes), *volume.data.shape[-3:]), np.uint8)
+    for start, slab in segment_slabs(model, volume, settings, progress, rng):
+        masks[:, start : start + slab.shape[1]] = slab
+    return Volume(masks, volume.voxel_size_nm, volume.origin_nm, axes="czyx", channels=model.classes)
+
+
+def segment_slabs(
+    model: Model,
+    volume: Volume,
+    settings: InferenceSettings | None = None,
+    progress: Progress | None = None,
+    rng: np.random.Generator | None = None,
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """As `segment`, but gives (first section, masks (c, z, y, x)) as they come, to be written at once."""
+    settings = settings or InferenceSettings()
+    threshold = np.ceil(settings.threshold * 255)
+    for slab in probability_slabs(model, volume, settings, progress, rng):
+        yield slab.start, (slab.probabilities >= threshold).astype(np.uint8)
+
+
+def probability_slabs(
+    model: Model,
+    volume: Volume,
+    settings: InferenceSettings | None = None,
+    progress: Progress | None = None,
+    rng: np.random.Generator | None = None,
+) -> Iterator[Slab]:
+    """As `segment_slabs`, but the probabilities themselves, uint8 with 255 for certain."""
+    settings = settings or InferenceSettings()
+    check_fits(model, volume)
+    scale = _scale(model, volume)
+    segmenter = Segmenter(
+        model.network, model.spatial_dims, model.config.multiple, len(model.classes), settings
+    )
+    # A 2D model's sections are rescaled one at a time; a 3D model's volume as a whole.
+    depth = 1 if model.spatial_dims == 2 else volume.data.shape[0]
+    for start in range(0, volume.data.shape[0], depth) if scale else [0]:
+        image = volume.data[start : start + depth] if scale else volume.data
+        reached = _reporter(progress, segmenter, volume.data.shape, scale, start / volume.data.shape[0])
+        slabs = segmenter.slabs(_rescaled(image, scale) if scale else image, rng, reached)
+        if not scale:
+            yield from slabs
+            continue
+        whole = np.concatenate([s.probabilities for s in slabs], axis=1)
+        yield Slab(start, np.stack([_resized(channel, image.shape) for channel in whole]))
+    if progress:
+        progress(1.0, "segmented")
+
+
+def check_fits(model: Model, volume: Volume) -> None:
+    """Raises ValueError, in one sentence, where the model cannot answer this volume."""
+    if volume.axes != "zyx":
+        raise ValueError(
+            f"the model {model.name} reads one grey image (z, y, x), but the volume has axes {volume.axes!r}"
+        )
+    unit_grey(np.empty(0, volume.data.dtype))
+    if model.spatial_dims == 3 and volume.data.shape[0] == 1:
+        raise ValueError(f"the model {model.name} is 3D, but the image is a single section")
+    for axis, mine, theirs in list(zip("zyx", model.voxel_size_nm, volume.voxel_size_nm, strict=True))[
+        -model.spatial_dims :
+    ]:
+        # Powers of ten nanometres come out of files with rounding errors: 10.0000001 is still twice 5.
+        if max(mine / theirs, theirs / mine) > LARGEST_RESCALE * (1 + 1e-6):
+            raise ValueError(
+                f"the model {model.name} was trained on voxels of {mine:g} nm along {axis}, the image has "
+                f"{theirs:g} nm, and more than a factor of {LARGEST_RESCALE:g} apart it cannot be used"
+            )
+
+
+def unit_grey(image: NDArray) -> NDArray[np.float32]:
+    """Grey levels from 0 to 1 of a uint8 or uint16 image. Raises ValueError for another type."""
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"the image holds {image.dtype} values; networks here read uint8 or uint16")
+    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+
+
+def _scale(model: Model, volume: Volume) -> tuple[float, float, float] | None:
+    """Factors (z, y, x) from the volume's number of voxels to the model's; nothing where they agree."""
+    factors = [theirs / mine for mine, theirs in zip(model.voxel_size_nm, volume.voxel_size_nm, strict=True)]
+    if model.spatial_dims == 2:
+        factors[0] = 1.0
+    if all(abs(f - 1) <= SAME_SIZE for f in factors):
+        return None
+    return factors[0], factors[1], factors[2]
+
+
+def _rescaled(image: NDArray, scale: tuple[float, float, float]) -> NDArray:
+    z, y, x = (max(1, round(n * f)) for n, f in zip(image.shape, scale, strict=True))
+    return _resized(image, (z, y, x))
+
+
+def _resized(image: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """The image (z, y, x) linearly brought to another number of voxels; area means where it shrinks."""
+    tensor = torch.from_numpy(np.ascontiguousarray(image, np.float32))
+    if image.shape[0] == shape[0]:
+        tensor = torch.nn.functional.interpolate(
+            tensor[:, None], shape[1:], mode="bilinear", antialias=True, align_corners=False
+        )[:, 0]
+    else:
+        tensor = torch.nn.functional.interpolate(
+            tensor[None, None], shape, mode="trilinear", align_corners=False
+        )[0, 0]
+    return tensor.round().numpy().astype(image.dtype)
+
+
+def _reporter(
+    progress: Progress | None,
+    segmenter: Segmenter,
+    shape: tuple[int, ...],
+    scale: tuple[float, float, float] | None,
+    begin: float,
+) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
+    if scale:
+        return lambda finished: progress(begin, "segmenting")
+    tiling = segmenter.settings.tiling(
+        (shape[0], shape[1], shape[2]), segmenter.spatial_dims, segmenter.multiple
+    )
+    total = len(tiling.starts(0)) * len(tiling.starts(1)) * len(tiling.starts(2))
+    return lambda finished: progress(finished / total, "segmenting")
+
+
+def _shape3(image: NDArray) -> tuple[int, int, int]:
+    z, y, x = image.shape
+    return z, y, x
+
+
+def _ceil(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple

@@ -1,0 +1,107 @@
+"""Segmentation networks by configuration: MONAI's U-Net, whole or working on shuffled pixels for speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from monai.networks.nets import BasicUNet
+from monai.networks.utils import pixelshuffle, pixelunshuffle
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+
+class ShuffledUNet(nn.Module):
+    """A U-Net that sees each 2×2 (2×2×2) neighbourhood of voxels as channels of one voxel.
+
+    It computes at half the resolution and shuffles its output back to full resolution (Shi et al. 2016), so
+    it is several times faster than the same U-Net on the voxels themselves, and places edges to the voxel.
+    Image sides must be multiples of 2.
+    """
+
+    def __init__(
+        self, spatial_dims: int, in_channels: int, out_channels: int, features: Sequence[int], norm: str
+    ) -> None:
+        super().__init__()
+        self.spatial_dims = spatial_dims
+        per_voxel = 2**spatial_dims
+        self.unet = BasicUNet(
+            spatial_dims, in_channels * per_voxel, out_channels * per_voxel, tuple(features), norm=norm
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (n, out_channels, …) of images (n, in_channels, …)."""
+        # A MONAI image tensor carries metadata that a changed channel count would contradict.
+        x = x.as_tensor() if hasattr(x, "as_tensor") else x
+        return pixelshuffle(self.unet(pixelunshuffle(x, self.spatial_dims, 2)), self.spatial_dims, 2)
+
+
+# What a bundle may ask for: nothing else is built from a bundle's files.
+NETWORK_CLASSES: Mapping[str, type[nn.Module]] = {
+    "monai.networks.nets.BasicUNet": BasicUNet,
+    "neuropil.train.networks.ShuffledUNet": ShuffledUNet,
+}
+
+
+class NetworkConfig(BaseModel):
+    """A network's shape. `features` are the channels of the five levels and of the last layer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["basic_unet", "shuffled_unet"] = "shuffled_unet"
+    spatial_dims: Literal[2, 3] = 2
+    features: tuple[int, int, int, int, int, int] = (32, 32, 64, 128, 256, 32)
+    norm: Literal["batch", "instance"] = "batch"
+    in_channels: int = Field(default=1, ge=1)
+
+    @property
+    def multiple(self) -> int:
+        """Image sides must be multiples of this: four halvings, and one more by the shuffle."""
+        return 32 if self.kind == "shuffled_unet" else 16
+
+    def definition(self, classes: int) -> dict[str, Any]:
+        """The network as a MONAI bundle writes it: `_target_` and the arguments of its constructor."""
+        target = {
+            "basic_unet": "monai.networks.nets.BasicUNet",
+            "shuffled_unet": "neuropil.train.networks.ShuffledUNet",
+        }[self.kind]
+        return {
+            "_target_": target,
+            "spatial_dims": self.spatial_dims,
+            "in_channels": self.in_channels,
+            "out_channels": classes,
+            "features": list(self.features),
+            "norm": self.norm,
+        }
+
+
+NETWORKS: Mapping[str, NetworkConfig] = {
+    "fast2d": NetworkConfig(),
+    "yardstick2d": NetworkConfig(kind="basic_unet"),
+    "small3d": NetworkConfig(kind="basic_unet", spatial_dims=3, features=(16, 16, 32, 64, 128, 16)),
+    "fast3d": NetworkConfig(spatial_dims=3, features=(16, 32, 64, 128, 128, 32)),
+}
+
+
+def named_network(name: str) -> NetworkConfig:
+    """The configuration of that name; ValueError names the known ones."""
+    if name not in NETWORKS:
+        raise ValueError(f"no network is called {name!r}; there are {', '.join(NETWORKS)}")
+    return NETWORKS[name]
+
+
+def build_network(config: NetworkConfig, classes: int) -> nn.Module:
+    """The network with fresh weights, drawn from torch's generator; one logit per class and voxel."""
+    arguments = config.definition(classes)
+    network = NETWORK_CLASSES[arguments.pop("_target_")](**arguments)
+    return network.to(memory_format=_memory_format(config.spatial_dims))  # type: ignore[call-overload]
+
+
+def in_fast_layout(images: torch.Tensor) -> torch.Tensor:
+    """The images with channels innermost in memory, which convolutions on the CPU run twice as fast on."""
+    return images.contiguous(memory_format=_memory_format(images.ndim - 2))
+
+
+def _memory_format(spatial_dims: int) -> torch.memory_format:
+    return torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
