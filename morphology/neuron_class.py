@@ -75,6 +75,7 @@ class Domain(_Group):
         direction: x, y, z of the domain's axis; None for stems in every direction.
         spread_deg: half angle of the cone around the axis in which stems leave.
         pull: share of the axis mixed into the direction of growth per section length, 0 for none.
+        thin_share: share of the parent's radius**rall_exponent that the thinner daughter takes, at most 0.5.
         rall_exponent: parent radius**e = sum of the daughters' radius**e (Rall 1959: 1.5).
         taper_per_um: share of its radius that a section loses per µm of path.
         tip_radius_um: no radius falls below this.
@@ -88,6 +89,7 @@ class Domain(_Group):
     tortuosity: Distribution | None = None
     branching_probability: list[float] = Field(min_length=1)
     branching_angle_deg: Distribution
+    thin_share: Distribution
     rall_exponent: float = Field(default=1.5, ge=1, le=4)
     taper_per_um: float = Field(default=0.0, ge=0)
     tip_radius_um: float = Field(gt=0)
@@ -105,6 +107,8 @@ class Domain(_Group):
             raise ValueError(
                 f"branching_probability ends with {last:g}, but it must end below 0.5, else growth never ends"
             )
+        if not 0 < float(self.thin_share.quantile(0.0)) < float(self.thin_share.quantile(1.0)) <= 0.5:
+            raise ValueError("thin_share leaves 0 to 0.5; give a low and a high within")
         if self.direction is not None and not any(self.direction):
             raise ValueError("direction is [0, 0, 0], but a direction needs a length")
         return self

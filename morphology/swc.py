@@ -67,9 +67,7 @@ def open_swc(path: str | Path) -> SwcFile:
 
 def parse_swc(text: str, name: str) -> SwcFile:
     """Parse the text of an SWC file; `name` stands for the file in error messages. See `open_swc`."""
-    rows = [
-        row for number, line in enumerate(text.splitlines(), 1) if (row := _parse_line(line, number, name))
-    ]
+    rows = [row for number, line in enumerate(text.splitlines(), 1) if (row := _parse_line(line, number, name))]
     if not rows:
         raise ValueError(f"{name}: the file holds no point, but at least one line of seven numbers is needed")
     repairs: list[str] = []
@@ -99,9 +97,7 @@ def write_swc(tree: Tree, path: str | Path) -> None:
     for index in range(len(tree)):
         x, y, z = (repr(float(value)) for value in tree.points_um[index])
         radius, parent = repr(float(tree.radii_um[index])), int(tree.parents[index])
-        lines.append(
-            f"{index + 1} {tree.types[index]} {x} {y} {z} {radius} {parent + 1 if parent >= 0 else -1}"
-        )
+        lines.append(f"{index + 1} {tree.types[index]} {x} {y} {z} {radius} {parent + 1 if parent >= 0 else -1}")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
     os.replace(unfinished, path)
@@ -117,12 +113,10 @@ def _parse_line(line: str, number: int, name: str) -> _Row | None:
             "id type x y z radius parent"
         )
     whole = [
-        _whole_number(words[column], label, number, name)
-        for column, label in ((0, "id"), (1, "type"), (6, "parent"))
+        _whole_number(words[column], label, number, name) for column, label in ((0, "id"), (1, "type"), (6, "parent"))
     ]
     values = [
-        _number(word, label, number, name)
-        for word, label in zip(words[2:6], ("x", "y", "z", "radius"), strict=True)
+        _number(word, label, number, name) for word, label in zip(words[2:6], ("x", "y", "z", "radius"), strict=True)
     ]
     if whole[0] < 0:
         raise ValueError(f"{name}, line {number}: id is {whole[0]}, but allowed are whole numbers from 0")
@@ -156,9 +150,7 @@ def _parent_indices(rows: list[_Row], name: str, repairs: list[str]) -> NDArray[
     for index, row in enumerate(rows):
         if row.id in index_of_id:
             first = rows[index_of_id[row.id]].line
-            raise ValueError(
-                f"{name}, line {row.line}: id {row.id} stands on line {first} already, but ids are unique"
-            )
+            raise ValueError(f"{name}, line {row.line}: id {row.id} stands on line {first} already, but ids are unique")
         index_of_id[row.id] = index
     parents = np.full(len(rows), -1, dtype=np.int64)
     for index, row in enumerate(rows):
@@ -167,9 +159,7 @@ def _parent_indices(rows: list[_Row], name: str, repairs: list[str]) -> NDArray[
         elif row.parent in index_of_id:
             parents[index] = index_of_id[row.parent]
         elif row.parent >= 0:
-            raise ValueError(
-                f"{name}, line {row.line}: parent is {row.parent}, but allowed are ids of the file and -1 (root)"
-            )
+            raise ValueError(f"{name}, line {row.line}: parent is {row.parent}, but allowed are ids of the file and -1")
     return parents
 
 
@@ -192,17 +182,13 @@ def _refuse_cycles(rows: list[_Row], parents: NDArray[np.int64], name: str) -> N
         settled.update(path)
 
 
-def _mended_radii(
-    rows: list[_Row], parents: NDArray[np.int64], name: str, repairs: list[str]
-) -> NDArray[np.float64]:
+def _mended_radii(rows: list[_Row], parents: NDArray[np.int64], name: str, repairs: list[str]) -> NDArray[np.float64]:
     radii = np.array([row.radius for row in rows])
     missing = np.flatnonzero(radii == 0)
     if not missing.size:
         return radii
     if missing.size == len(rows):
-        raise ValueError(
-            f"{name}, line {rows[0].line}: radius is 0, as all are, but some radius must be above 0"
-        )
+        raise ValueError(f"{name}, line {rows[0].line}: radius is 0, as all are, but some radius must be above 0")
     neighbours: list[list[int]] = [[] for _ in rows]
     for index, parent in enumerate(parents.tolist()):
         if parent >= 0:
@@ -214,9 +200,7 @@ def _mended_radii(
     for index in missing.tolist():
         near = [radii[other] for other in neighbours[index] if known[other]]
         mended[index] = float(np.median(near)) if near else everywhere
-        repairs.append(
-            f"line {rows[index].line}: radius 0 replaced by {mended[index]:g}, the median of its neighbours"
-        )
+        repairs.append(f"line {rows[index].line}: radius 0 replaced by {mended[index]:g}, the median of its neighbours")
     return mended
 
 
@@ -225,7 +209,5 @@ def _mended_types(rows: list[_Row], repairs: list[str]) -> NDArray[np.int16]:
     beyond = (types < 0) | (types > HIGHEST_TYPE)
     if beyond.any():
         first = rows[int(np.flatnonzero(beyond)[0])]
-        repairs.append(
-            f"line {first.line}: type {first.type} and {beyond.sum() - 1} others taken for undefined (0)"
-        )
+        repairs.append(f"line {first.line}: type {first.type} and {beyond.sum() - 1} others taken for undefined (0)")
     return np.where(beyond, 0, types).astype(np.int16)

@@ -67,9 +67,7 @@ class Tree:
         if late.size:
             order_from_parents(parents)  # says so when the reason is a cycle
             first = int(late[0])
-            raise ValueError(
-                f"point {first} has parent {parents[first]}, but a parent stands before its children"
-            )
+            raise ValueError(f"point {first} has parent {parents[first]}, but a parent stands before its children")
 
     def __len__(self) -> int:
         return len(self.points_um)
