@@ -43,9 +43,7 @@ class Augmentation(BaseModel):
         if rng.random() < self.share and self.blur_px[1] > 0:
             image = ndimage.gaussian_filter(image, rng.uniform(*self.blur_px), truncate=3)
         if rng.random() < self.share and self.noise[1] > 0:
-            image = image + rng.standard_normal(image.shape, np.float32) * np.float32(
-                rng.uniform(*self.noise)
-            )
+            image = image + rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(*self.noise))
         contrast, brightness = rng.uniform(*self.contrast), rng.uniform(*self.brightness)
         return ((image - 0.5) * np.float32(contrast) + np.float32(0.5 + brightness)).astype(np.float32)
 
@@ -67,9 +65,7 @@ def resized(
     return np.asarray(grey), np.asarray(labels)
 
 
-def turned(
-    image: NDArray, bits: NDArray, isotropic: bool, rng: np.random.Generator
-) -> tuple[NDArray, NDArray]:
+def turned(image: NDArray, bits: NDArray, isotropic: bool, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
     """Both arrays under one random symmetry: flips along every axis and exchanges of axes.
 
     2D squares take all 8 symmetries. 3D cubes take all 48 where voxels are isotropic, else those that keep z.

@@ -80,16 +80,12 @@ def read_bundle(folder: Path | str) -> Model:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(
-            f"{folder / WEIGHTS} holds another network's weights than {INFERENCE} describes"
-        ) from error
+        raise ValueError(f"{folder / WEIGHTS} holds another network's weights than {INFERENCE} describes") from error
     try:
         z, y, x = (float(v) for v in ours["voxel_size_nm"])
         patch_px = int(ours["patch_px"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{folder / METADATA} does not give neuropil's voxel_size_nm and patch_px"
-        ) from error
+        raise ValueError(f"{folder / METADATA} does not give neuropil's voxel_size_nm and patch_px") from error
     name = str(metadata.get("name", folder.name))
     return Model(network.eval(), config, classes, (z, y, x), name, patch_px, ours.get("record", {}))
 

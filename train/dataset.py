@@ -172,9 +172,7 @@ class SegmentationDataset:
                 out.setdefault(name, []).append(_Aims(volume, places, len(flat)))
         return out
 
-    def _aim(
-        self, group: int, rng: np.random.Generator
-    ) -> tuple[LabelledVolume | None, NDArray[np.int32] | None]:
+    def _aim(self, group: int, rng: np.random.Generator) -> tuple[LabelledVolume | None, NDArray[np.int32] | None]:
         """A volume and a voxel of a class picked evenly; nothing where the group holds no class at all."""
         classes = self._classes[group]
         if not classes:

@@ -8,9 +8,10 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from neuropil.voxelize.volume import Volume
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+
+from neuropil.voxelize.volume import Volume
 
 from .bundle import Model
 from .networks import in_fast_layout
@@ -89,9 +90,7 @@ class Segmenter:
         if self.spatial_dims == 2:
             image = image[:, :, 0]
         axes = range(2, image.ndim)
-        turns = (
-            [t for n in range(image.ndim - 1) for t in combinations(axes, n)] if self.settings.flips else [()]
-        )
+        turns = [t for n in range(image.ndim - 1) for t in combinations(axes, n)] if self.settings.flips else [()]
         total = torch.zeros(())
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.settings.bf16):
             for turn in turns:
@@ -145,9 +144,7 @@ def probability_slabs(
     settings = settings or InferenceSettings()
     check_fits(model, volume)
     scale = _scale(model, volume)
-    segmenter = Segmenter(
-        model.network, model.spatial_dims, model.config.multiple, len(model.classes), settings
-    )
+    segmenter = Segmenter(model.network, model.spatial_dims, model.config.multiple, len(model.classes), settings)
     # A 2D model's sections are rescaled one at a time; a 3D model's volume as a whole.
     depth = 1 if model.spatial_dims == 2 else volume.data.shape[0]
     for start in range(0, volume.data.shape[0], depth) if scale else [0]:
@@ -213,9 +210,7 @@ def _resized(image: NDArray, shape: tuple[int, ...]) -> NDArray:
             tensor[:, None], shape[1:], mode="bilinear", antialias=True, align_corners=False
         )[:, 0]
     else:
-        tensor = torch.nn.functional.interpolate(
-            tensor[None, None], shape, mode="trilinear", align_corners=False
-        )[0, 0]
+        tensor = torch.nn.functional.interpolate(tensor[None, None], shape, mode="trilinear", align_corners=False)[0, 0]
     return tensor.round().numpy().astype(image.dtype)
 
 
@@ -230,9 +225,7 @@ def _reporter(
         return None
     if scale:
         return lambda finished: progress(begin, "segmenting")
-    tiling = segmenter.settings.tiling(
-        (shape[0], shape[1], shape[2]), segmenter.spatial_dims, segmenter.multiple
-    )
+    tiling = segmenter.settings.tiling((shape[0], shape[1], shape[2]), segmenter.spatial_dims, segmenter.multiple)
     total = len(tiling.starts(0)) * len(tiling.starts(1)) * len(tiling.starts(2))
     return lambda finished: progress(finished / total, "segmenting")
 

@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +41,7 @@ class LabelledVolume:
                 "must be two arrays (z, y, x) of one shape"
             )
         if self.image.dtype != np.uint8 or self.bits.dtype != np.uint8:
-            raise ValueError(
-                f"{self.name}: image {self.image.dtype} and labels {self.bits.dtype} must both be uint8"
-            )
+            raise ValueError(f"{self.name}: image {self.image.dtype} and labels {self.bits.dtype} must both be uint8")
         if min(self.image.shape) == 0:
             raise ValueError(f"{self.name}: the image is empty, its shape is {self.image.shape}")
         if not all(size > 0 for size in self.voxel_size_nm):
@@ -60,9 +59,7 @@ class LabelledVolume:
     @property
     def checksum(self) -> int:
         """CRC-32 of image and labels: tells whether a resumed training still sees the same data."""
-        return zlib.crc32(
-            np.ascontiguousarray(self.bits).data, zlib.crc32(np.ascontiguousarray(self.image).data)
-        )
+        return zlib.crc32(np.ascontiguousarray(self.bits).data, zlib.crc32(np.ascontiguousarray(self.image).data))
 
 
 class Source(BaseModel):
@@ -123,9 +120,7 @@ def load_block(path: Path) -> LabelledVolume:
     )
 
 
-def load_slices(
-    folder: Path, first: str, last: str, voxel_size_nm: tuple[float, float, float]
-) -> list[LabelledVolume]:
+def load_slices(folder: Path, first: str, last: str, voxel_size_nm: tuple[float, float, float]) -> list[LabelledVolume]:
     """One volume of one section for each images/NNNN.png whose name lies in [first, last]."""
     files = [f for f in sorted((folder / "images").glob("*.png")) if first <= f.stem <= last]
     if not files:
@@ -144,19 +139,16 @@ def load_npz(path: Path, voxel_size_nm: tuple[float, float, float]) -> LabelledV
     """Sections from `image` (n, y, x) and `masks` (n, 6, y, x) of an NPZ file; never unpickles."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            missing = {"image", "masks"} - set(archive.files)
-            if missing:
-                raise ValueError(f"{path} has no array called {' and '.join(sorted(missing))}")
-            image, masks = archive["image"], archive["masks"]
-    except (OSError, EOFError, zlib.error) as error:
+            arrays = {name: archive[name] for name in ("image", "masks") if name in archive}
+    except (OSError, EOFError, ValueError, zlib.error, BadZipFile) as error:
         raise ValueError(f"{path} cannot be read as NPZ: {error}") from error
+    missing = {"image", "masks"} - set(arrays)
+    if missing:
+        raise ValueError(f"{path} has no array called {' and '.join(sorted(missing))}")
+    image, masks = arrays["image"], arrays["masks"]
     if image.ndim != 3 or masks.shape != (len(image), len(CLASS_NAMES), *image.shape[1:]):
-        raise ValueError(
-            f"{path}: image {image.shape} and masks {masks.shape} must be (n, y, x) and (n, 6, y, x)"
-        )
-    return LabelledVolume(
-        path.stem, image, bits_from_masks(masks.transpose(1, 0, 2, 3)), voxel_size_nm, False
-    )
+        raise ValueError(f"{path}: image {image.shape} and masks {masks.shape} must be (n, y, x) and (n, 6, y, x)")
+    return LabelledVolume(path.stem, image, bits_from_masks(masks.transpose(1, 0, 2, 3)), voxel_size_nm, False)
 
 
 def _read_picture(path: Path, convert: bool) -> NDArray[np.uint8]:
@@ -165,9 +157,7 @@ def _read_picture(path: Path, convert: bool) -> NDArray[np.uint8]:
         with Image.open(path) as picture:
             allowed = ("L", "LA", "RGB", "RGBA") if convert else ("L", "P")
             if picture.mode not in allowed:
-                raise ValueError(
-                    f"{path} is a picture of mode {picture.mode}, not 8-bit ({', '.join(allowed)})"
-                )
+                raise ValueError(f"{path} is a picture of mode {picture.mode}, not 8-bit ({', '.join(allowed)})")
             return np.array(picture.convert("L") if convert else picture)
     except OSError as error:
         raise ValueError(f"{path} cannot be read as a picture: {error}") from error

@@ -151,9 +151,7 @@ def adapted_rand_skimage(table: Overlaps) -> AdaptedRand:
     pairs = float((table.voxels * (table.voxels - 1)).sum())
     true_pairs = float((table.truth_sizes * (table.truth_sizes - 1)).sum())
     segment_pairs = float((table.segment_sizes * (table.segment_sizes - 1)).sum())
-    return _adapted_rand(
-        pairs / true_pairs if true_pairs else 1.0, pairs / segment_pairs if segment_pairs else 1.0
-    )
+    return _adapted_rand(pairs / true_pairs if true_pairs else 1.0, pairs / segment_pairs if segment_pairs else 1.0)
 
 
 def _adapted_rand(precision: float, recall: float) -> AdaptedRand:
@@ -203,9 +201,7 @@ class RandScores:
 def rand_scores(table: Overlaps) -> RandScores:
     """funlib.evaluate's `rand_split` Σp²/Σgt² and `rand_merge` Σp²/Σseg²; larger is better."""
     both = float((table.voxels**2).sum())
-    return RandScores(
-        both / float((table.truth_sizes**2).sum()), both / float((table.segment_sizes**2).sum())
-    )
+    return RandScores(both / float((table.truth_sizes**2).sum()), both / float((table.segment_sizes**2).sum()))
 
 
 def cremi_score(table: Overlaps) -> float:
@@ -274,9 +270,7 @@ def _without_borders(labels: NDArray) -> NDArray:
     out = sections.copy()
     for section in out:
         if section.any() and not section.all():
-            nearest = ndimage.distance_transform_edt(
-                section == 0, return_distances=False, return_indices=True
-            )
+            nearest = ndimage.distance_transform_edt(section == 0, return_distances=False, return_indices=True)
             section[...] = section[tuple(nearest)]
     return out.reshape(labels.shape)
 
@@ -291,9 +285,7 @@ def matched_objects(predicted: NDArray, truth: NDArray, threshold: float) -> Cou
     segment_ids, segment = np.unique(predicted.ravel(), return_inverse=True)
     truth_ids, true = np.unique(truth.ravel(), return_inverse=True)
     segment_sizes, truth_sizes = np.bincount(segment.ravel()), np.bincount(true.ravel())
-    pair, voxels = np.unique(
-        segment.ravel().astype(np.int64) * len(truth_ids) + true.ravel(), return_counts=True
-    )
+    pair, voxels = np.unique(segment.ravel().astype(np.int64) * len(truth_ids) + true.ravel(), return_counts=True)
     row, column = pair // len(truth_ids), pair % len(truth_ids)
     iou = voxels / (segment_sizes[row] + truth_sizes[column] - voxels)
     good = (iou >= threshold) & (segment_ids[row] != 0) & (truth_ids[column] != 0)
@@ -355,6 +347,4 @@ def _ratio(part: float, whole: float) -> float:
 
 def _same_shape(predicted: NDArray, truth: NDArray) -> None:
     if predicted.shape != truth.shape:
-        raise ValueError(
-            f"the prediction has shape {predicted.shape} and the truth {truth.shape}; they must agree"
-        )
+        raise ValueError(f"the prediction has shape {predicted.shape} and the truth {truth.shape}; they must agree")

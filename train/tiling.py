@@ -82,9 +82,7 @@ def blend(
         start = layer[0][0]
         for z, y, x in layer if rng is None else [layer[i] for i in rng.permutation(len(layer))]:
             found = predict(_tile(image, tiling, (z, y, x)))
-            inside = tuple(
-                slice(0, min(size, length)) for size, length in zip(tiling.tile, tiling.shape, strict=True)
-            )
+            inside = tuple(slice(0, min(size, length)) for size, length in zip(tiling.tile, tiling.shape, strict=True))
             place = (slice(None), slice(y, y + tiling.tile[1]), slice(x, x + tiling.tile[2]))
             sums[(slice(None), *place)] += found[(slice(None), *inside)] * window[inside]
             weights[place] += window[inside]

@@ -128,13 +128,9 @@ def train_network(
     in dimension.
     """
     if dataset.spatial_dims != config.network.spatial_dims:
-        raise ValueError(
-            f"the network is {config.network.spatial_dims}D and the patches are {dataset.spatial_dims}D"
-        )
+        raise ValueError(f"the network is {config.network.spatial_dims}D and the patches are {dataset.spatial_dims}D")
     if dataset.patch_px % config.network.multiple:
-        raise ValueError(
-            f"patch_px is {dataset.patch_px}; this network needs a multiple of {config.network.multiple}"
-        )
+        raise ValueError(f"patch_px is {dataset.patch_px}; this network needs a multiple of {config.network.multiple}")
     begun = time.monotonic()
     mark = _fingerprint(config, dataset)
     if not resume:
@@ -143,9 +139,7 @@ def train_network(
         return folder
     checkpoint = read_checkpoint(folder / CHECKPOINTS)
     if checkpoint and checkpoint.state["fingerprint"] != mark:
-        raise ValueError(
-            f"{folder} holds a training with other settings or data; choose another folder or start anew"
-        )
+        raise ValueError(f"{folder} holds a training with other settings or data; choose another folder or start anew")
     with _threads(config.threads):
         trainer = _trainer(config, dataset, validation, folder)
         if checkpoint:
@@ -222,9 +216,7 @@ def _train(trainer: Trainer, mark: str, begun: float, progress: Progress | None)
             if trainer.step % config.checkpoint_steps == 0 and trainer.step < trainer.schedule.steps:
                 write_checkpoint(_checkpoint(trainer, mark), trainer.folder / CHECKPOINTS)
             if progress:
-                progress(
-                    after, f"step {trainer.step}/{trainer.schedule.steps}, loss {trainer.losses[-1]:.3f}"
-                )
+                progress(after, f"step {trainer.step}/{trainer.schedule.steps}, loss {trainer.losses[-1]:.3f}")
     finally:
         writer.close()
 
@@ -411,9 +403,7 @@ def _is_finished(folder: Path, mark: str) -> bool:
     if not (folder / RECORD).is_file() or not (folder / METADATA).is_file():
         return False
     if json.loads((folder / RECORD).read_text()).get("fingerprint") != mark:
-        raise ValueError(
-            f"{folder} holds a training with other settings or data; choose another folder or start anew"
-        )
+        raise ValueError(f"{folder} holds a training with other settings or data; choose another folder or start anew")
     return True
 
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from neuropil.train import metrics
 from skimage.metrics import adapted_rand_error
 from skimage.metrics import variation_of_information as skimage_voi
+
+from neuropil.train import metrics
 
 # funlib.evaluate's own example (test_rand_voi.py): truth A, prediction B.
 TRUTH = np.array([1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4])
@@ -55,9 +56,7 @@ def cremi_python(seg: np.ndarray, gt: np.ndarray) -> float:
 def test_cremi_form_with_background(seed: int) -> None:
     truth, found = random_labels(seed, ids=4), random_labels(seed + 7, ids=5)
     found[truth == 2] = 3
-    assert metrics.adapted_rand_cremi(metrics.overlaps(found, truth)).error == pytest.approx(
-        cremi_python(found, truth)
-    )
+    assert metrics.adapted_rand_cremi(metrics.overlaps(found, truth)).error == pytest.approx(cremi_python(found, truth))
 
 
 def test_perfect_and_relabelled_prediction_scores_perfectly() -> None:
