@@ -181,17 +181,17 @@ def _grow_stem(
             raise ValueError(f"class {neuron_class.name}: branching_probability lets the arbor grow without end")
         probabilities = domain.branching_probability
         branches = rng.random() < probabilities[min(bud.order, len(probabilities) - 1)]
-        length_um = section_length_um if branches else domain.terminal_length_um
-        for _ in range(TRIES):
-            length = length_um.sample(rng)
-            persistence = _persistence_um(tortuosity.sample(rng), neuron_class.tortuosity_length_um)
-            pull_per_um = domain.pull / max(length, CELL_STEP_UM)
-            path, arc = _wander(bud.start, bud.direction, length, CELL_STEP_UM, persistence, rng, axis, pull_per_um)
+        length = (section_length_um if branches else domain.terminal_length_um).sample(rng)
+        persistence = _persistence_um(tortuosity.sample(rng), neuron_class.tortuosity_length_um)
+        pull_per_um = domain.pull / max(length, CELL_STEP_UM)
+        for attempt in range(TRIES):
+            # Each try swings a little farther out; drawing the length anew would favour short sections.
+            direction = _unit(bud.direction + rng.normal(0, 0.08 * attempt, 3))
+            path, arc = _wander(bud.start, direction, length, CELL_STEP_UM, persistence, rng, axis, pull_per_um)
             radii = np.maximum(bud.radius * np.exp(-domain.taper_per_um * arc), domain.tip_radius_um)
-            # Near its start a section touches what it hangs on.
-            beyond = np.linalg.norm(path - bud.start, axis=1) > 3 * (bud.radius + growing.radii[bud.parent])
-            if bud.parent == 0:
-                beyond = arc > 2 * bud.radius + CELL_STEP_UM
+            # Near its start a section cannot keep the gap from what it hangs on, nor from its twin.
+            base_radius = 0.0 if bud.parent == 0 else float(growing.radii[bud.parent])
+            beyond = arc > 2.5 * (CELL_STEP_UM + bud.radius + base_radius)
             if growing.is_clear(path[beyond], radii[beyond], CELL_STEP_UM):
                 break
         else:
