@@ -121,6 +121,8 @@ def build_block(parameters: TissueParameters, rng: np.random.Generator) -> Tissu
             contents, cells[-1], cell, interior, classes[cell.kind], synapses, cones, warp, parameters, rng
         )
 
+    there = {cell.id for cell in cells}  # a partner may have passed by just outside
+    synapses = [s for s in synapses if {s.pre_id, s.post_id} <= there]
     order = {name: n for n, name in enumerate(PAINT_ORDER)}
     solids = sorted(contents.solids, key=lambda s: order[s.structure])
     solids = [

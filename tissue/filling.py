@@ -123,7 +123,10 @@ def _add_myelinated(
 ) -> None:
     """The sheath as the outer body, the axon as what is left at the g-ratio's depth."""
     contents.add("myelin", cell.id, (cell.vertices_um, cell.faces))
-    outer = float(np.median(interior.depth(cell.skeleton.points_um)))
+    depth = interior.depth(cell.skeleton.points_um)
+    if depth.max() < 0.05:  # it only grazes the built box: all sheath
+        return
+    outer = float(np.median(depth[depth > 0]))
     assert neuron_class.myelin is not None
     sheath = outer * (1 - float(neuron_class.myelin.g_ratio.sample(rng)))
     core, _ = largest_piece(polygonize(interior.grid, interior.depth_um - sheath))

@@ -337,6 +337,7 @@ class Layout:
             return False
         room = self.room(path) - SEED_CLEARANCE_UM
         wish = shaft * (1 + 0.2 * _smooth_noise(self.rng, len(path), 5))
+        wish = np.maximum(wish, self.parameters.thinnest_radius_um)
         boutons = []
         centres = [] if bouton_radius_um is None else [middle]
         position = self.rng.exponential(float(axon.varicosity.spacing_um.sample(self.rng)))
@@ -458,7 +459,10 @@ def lay_out(
     beyond_um: float,
     rng: np.random.Generator,
 ) -> list[LaidOutCell]:
-    """All cells of a block as skeletons with radii, no two swept surfaces touching.
+    """All cells of a block as skeletons with radii.
+
+    Sweeps keep clear of each other up to the clearance field's grid; where two still overlap by some nm, contact
+    inflation gives each the half that is nearer to it, so the packed cells never do.
 
     beyond_um: how far beyond the built box the cells must reach.
 
@@ -470,7 +474,7 @@ def lay_out(
     for n in range(parameters.myelinated_axons):
         outer = float(myelinated.shaft_radius_um.sample(rng)) / float(myelinated.myelin.g_ratio.sample(rng))
         if not any(layout.lay_across("myelinated_axon", outer * 0.8**attempt, AXON) for attempt in range(5)):
-            raise ValueError(f"tissue: myelinated_axons = {parameters.myelinated_axons}, but only {n} fit into the block")
+            raise ValueError(f"tissue: myelinated_axons = {parameters.myelinated_axons}, but only {n} fit the block")
     held, failures = 0.0, 0
     while held < parameters.dendrite_fraction * volume and failures < 12:
         # After a failure a thinner one is tried: the block fills with what still fits.

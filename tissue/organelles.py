@@ -88,10 +88,9 @@ def offset_path(
     """
     direction = run_um[-1] - run_um[0]
     best: tuple[FloatArray, FloatArray] | None = None
-    for attempt in range(tries):
-        here = interior.depth(run_um)
-        shift = 0.0 if attempt == 0 and tries > 1 else rng.uniform(0.2, 0.9)
-        path = run_um + _random_across(direction, rng) * shift * max(float(np.median(here)) - radius_um, 0.0)
+    slack = max(float(np.median(interior.depth(run_um))) - radius_um, 0.0)
+    for _ in range(tries):
+        path = run_um + _random_across(direction, rng) * rng.uniform(0, 0.95) * slack
         room = interior.room(path)
         stretch = longest_run(room > 0.6 * radius_um)
         if stretch is not None and (best is None or stretch.stop - stretch.start > len(best[0])):

@@ -76,11 +76,12 @@ def find_synapses(
     """
     axons = {n for n, c in enumerate(cells) if c.kind == "axon"}
     dendrites = {n for n, c in enumerate(cells) if c.kind == "dendrite"}
-    low, high = np.zeros(3), np.asarray(parameters.size_um, float)
+    low = np.full(3, -parameters.margin_um)
+    high = np.asarray(parameters.size_um) + parameters.margin_um
     synapses: list[Synapse] = []
 
     def keep(pre: int, post: int, position: FloatArray, radius: float, kind: str) -> None:
-        inside = ((position > low - 0.3) & (position < high + 0.3)).all()
+        inside = ((position > low) & (position < high)).all()
         near = any(
             np.linalg.norm(s.position_um - position) < s.psd_radius_um + radius + 0.05 for s in synapses
         )

@@ -4,10 +4,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
+
 from neuropil.tissue.block import TissueBlock, build_block
 from neuropil.tissue.certificate import crossing_pairs, is_closed, volume_um3
 from neuropil.tissue.parameters import TissueParameters
-from pydantic import ValidationError
 
 SMALL = TissueParameters(size_um=(1.4, 1.4, 0.9), myelinated_axons=1)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
+
 from neuropil.tissue.certificate import certify_packing, is_closed, largest_piece, nested_pairs
 from neuropil.tissue.shapes import Shape, joined
 

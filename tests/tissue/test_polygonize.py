@@ -6,6 +6,7 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from neuropil.tissue.arrival import Grid
 from neuropil.tissue.certificate import crossing_pairs, is_closed, volume_um3
 from neuropil.tissue.polygonize import polygonize

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from neuropil.tissue.certificate import is_closed, volume_um3
 from neuropil.tissue.shapes import joined, sheet, spheres, tube
 
