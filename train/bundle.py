@@ -224,6 +224,8 @@ def _inference_config(model: Model) -> dict[str, Any]:
     A 2D network reads pictures; with `--volumetric True` it reads NIfTI volumes section by section.
     """
     dims = model.spatial_dims
+    # MONAI reads pictures and volumes as x, y, z; the network was trained on y, x and z, y, x.
+    turn = {"_target_": "Lambda", "func": f"$functools.partial(torch.transpose, dim0=2, dim1={dims + 1})"}
     window = {"roi_size": [model.patch_px] * dims, "overlap": 0.25, "mode": "gaussian"}
     inferers: dict[str, Any] = {"inferer": {"_target_": "SlidingWindowInferer", **window}}
     if dims == 2:
@@ -261,7 +263,9 @@ def _inference_config(model: Model) -> dict[str, Any]:
                 },
                 {"_target_": "EnsureType", "device": "@device"},
                 {"_target_": "Lambda", "func": "$functools.partial(torch.unsqueeze, dim=0)"},
+                turn,
                 {"_target_": "Lambda", "func": "$functools.partial(@inferer, network=@network)"},
+                turn,
                 {"_target_": "Lambda", "func": "$functools.partial(torch.squeeze, dim=0)"},
                 {"_target_": "Activations", "sigmoid": True},
                 {"_target_": "AsDiscrete", "threshold": 0.5},
