@@ -12,7 +12,7 @@ from ..morphology.tree import SOMA, Tree
 
 SHARPEST_BEND_DEG = 50.0
 # Points whose removal moves the tube's surface by less than this share of the local radius are left out.
-FLATNESS = 0.02
+FLATNESS = 0.01
 # Blender merges curve points nearer than 1e-5; two rings this close would be one ring anyway.
 CLOSEST_POINTS_UM = 1e-4
 
@@ -89,9 +89,7 @@ def _soma_satellites(tree: Tree, is_ball: NDArray[np.bool_]) -> NDArray[np.bool_
     return of_soma & (tree.child_counts == 0)
 
 
-def _continuous_runs(
-    tree: Tree, is_ball: NDArray[np.bool_], swallowed: NDArray[np.bool_]
-) -> list[NDArray[np.int64]]:
+def _continuous_runs(tree: Tree, is_ball: NDArray[np.bool_], swallowed: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     """Point indices of runs that go straight on through branch points."""
     successor = np.full(len(tree), -1, dtype=np.int64)
     for index, children in enumerate(tree.children):

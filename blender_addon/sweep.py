@@ -79,9 +79,7 @@ def _swept_rings(runs: list[Run], sides: int) -> list[NDArray[np.float64]]:
         for run in runs:
             spline = curve.splines.new("POLY")
             spline.points.add(len(run.points_um) - 1)
-            spline.points.foreach_set(
-                "co", np.insert(run.points_um, 3, 1.0, axis=1).astype(np.float32).ravel()
-            )
+            spline.points.foreach_set("co", np.insert(run.points_um, 3, 1.0, axis=1).astype(np.float32).ravel())
             spline.points.foreach_set("radius", run.radii_um.astype(np.float32))
         mesh = holder.to_mesh()
         corners = np.empty(3 * len(mesh.vertices), dtype=np.float32)
@@ -106,9 +104,7 @@ def _closed_tube(rings: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArr
     corner = np.arange(sides)
     ring = sides * np.arange(count - 1)[:, None]
     here, beside = ring + corner, ring + (corner + 1) % sides
-    wall = np.stack([here, beside, here + sides, beside, beside + sides, here + sides], axis=-1).reshape(
-        -1, 3
-    )
+    wall = np.stack([here, beside, here + sides, beside, beside + sides, here + sides], axis=-1).reshape(-1, 3)
     fan = np.stack([np.zeros(sides - 2, dtype=np.int64), corner[1:-1], corner[2:]], axis=-1)
     vertices, faces = rings.reshape(-1, 3), np.concatenate([wall, fan[:, ::-1], fan + sides * (count - 1)])
     return vertices, faces if signed_volumes_um3(vertices, faces).sum() > 0 else faces[:, ::-1]

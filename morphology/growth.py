@@ -108,6 +108,8 @@ class _GrowingTree:
         self._radii = np.empty(256)
         self._parents = np.empty(256, dtype=np.int32)
         self._types = np.empty(256, dtype=np.int16)
+        self._chains = np.empty(256, dtype=np.int32)
+        self._chain_starts: list[int] = []
 
     def __len__(self) -> int:
         return self._count
@@ -130,23 +132,37 @@ class _GrowingTree:
         """Add points one after the other, the first hanging on `parent`; returns their indices."""
         indices = np.arange(self._count, self._count + len(points))
         while indices[-1] >= len(self._radii):
-            for name in ("_points", "_radii", "_parents", "_types"):
+            for name in ("_points", "_radii", "_parents", "_types", "_chains"):
                 array = getattr(self, name)
                 setattr(self, name, np.concatenate([array, np.empty_like(array)]))
         self._points[indices] = points
         self._radii[indices] = radii
         self._types[indices] = types
         self._parents[indices] = np.concatenate([[parent], indices[:-1]])
+        self._chains[indices] = len(self._chain_starts)
+        self._chain_starts.append(parent)
         self._count += len(points)
         return indices
 
-    def is_clear(self, points: NDArray[np.float64], radii: NDArray[np.float64], gap_um: float) -> bool:
-        """Whether balls at these points keep a gap from the balls at all points so far."""
+    def is_clear(
+        self,
+        points: NDArray[np.float64],
+        radii: NDArray[np.float64],
+        gap_um: float,
+        beside: int | None = None,
+    ) -> bool:
+        """Whether balls at these points keep a gap from the balls at all points so far.
+
+        Where `beside` is a point, the chain it belongs to and the other chains that hang on it do not count.
+        """
         if not len(points):
             return True
         reach = float(radii.max() + self.radii.max()) + gap_um
         low, high = points.min(axis=0) - reach, points.max(axis=0) + reach
         near = np.flatnonzero(((self.points > low) & (self.points < high)).all(axis=1))
+        if beside is not None:
+            chain = self._chains[near]
+            near = near[(chain != self._chains[beside]) & (np.array(self._chain_starts)[chain] != beside)]
         distances = np.linalg.norm(self.points[near][None] - points[:, None], axis=2)
         return bool((distances > radii[:, None] + self.radii[near] + gap_um).all())
 
@@ -173,7 +189,7 @@ def _grow_stem(
     section_length_um = domain.section_length_um or neuron_class.section_length_um
     tortuosity = domain.tortuosity or neuron_class.tortuosity
     swc_type = SWC_TYPE_OF_KIND[domain.neurite]
-    axis = None if domain.direction is None else _unit(np.array(domain.direction))
+    axis = _unit(np.array(domain.direction)) if domain.direction and not domain.pull_outward else None
     buds = [stem]
     while buds:
         bud = buds.pop()
@@ -183,16 +199,20 @@ def _grow_stem(
         branches = rng.random() < probabilities[min(bud.order, len(probabilities) - 1)]
         length = (section_length_um if branches else domain.terminal_length_um).sample(rng)
         persistence = _persistence_um(tortuosity.sample(rng), neuron_class.tortuosity_length_um)
-        pull_per_um = domain.pull / max(length, CELL_STEP_UM)
         for attempt in range(TRIES):
             # Each try swings a little farther out; drawing the length anew would favour short sections.
             direction = _unit(bud.direction + rng.normal(0, 0.08 * attempt, 3))
-            path, arc = _wander(bud.start, direction, length, CELL_STEP_UM, persistence, rng, axis, pull_per_um)
+            pull = (domain.pull_per_um, axis)
+            path, arc = _wander(bud.start, direction, length, CELL_STEP_UM, persistence, rng, pull)
             radii = np.maximum(bud.radius * np.exp(-domain.taper_per_um * arc), domain.tip_radius_um)
             # Near its start a section cannot keep the gap from what it hangs on, nor from its twin.
             base_radius = 0.0 if bud.parent == 0 else float(growing.radii[bud.parent])
             beyond = arc > 2.5 * (CELL_STEP_UM + bud.radius + base_radius)
-            if growing.is_clear(path[beyond], radii[beyond], CELL_STEP_UM):
+            if (
+                growing.is_clear(path[beyond], radii[beyond], CELL_STEP_UM)
+                and growing.is_clear(path[1:][~beyond[1:]], radii[1:][~beyond[1:]], CELL_STEP_UM, bud.parent)
+                and _keeps_off_itself(path, radii)
+            ):
                 break
         else:
             continue  # no room: the branch is not grown
@@ -203,6 +223,16 @@ def _grow_stem(
         if branches:
             heading = _unit(path[-1] - path[-2])
             buds += _daughters(domain, last, path[-1], heading, float(radii[-1]), bud.order + 1, rng)
+
+
+def _keeps_off_itself(path: NDArray[np.float64], radii: NDArray[np.float64]) -> bool:
+    """Whether no two points of a section, farther apart on the way than a half turn, come too near."""
+    reach = 2 * radii[0] + CELL_STEP_UM
+    stride = int(np.ceil(np.pi / 2 * reach / CELL_STEP_UM)) + 1
+    return all(
+        bool((np.linalg.norm(path[index + stride :] - path[index], axis=1) > reach).all())
+        for index in range(len(path) - stride)
+    )
 
 
 def _daughters(
@@ -267,10 +297,13 @@ def _wander(
     step_um: float,
     persistence_um: float,
     rng: np.random.Generator,
-    axis: NDArray[np.float64] | None = None,
-    pull_per_um: float = 0.0,
+    pull: tuple[float, NDArray[np.float64] | None] = (0.0, None),
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n, 3) points and (n,) path length of a worm-like chain, pulled towards an axis if there is one."""
+    """(n, 3) points and (n,) path length of a worm-like chain.
+
+    A pull (rate per µm, axis) turns it towards the axis, or away from the origin when the axis is None.
+    """
+    pull_per_um, axis = pull
     count = max(2, round(length_um / step_um))
     step = length_um / count
     # In three dimensions the direction forgets itself by exp(-s / P) when it turns by a variance s / P per
@@ -282,8 +315,8 @@ def _wander(
     for index in range(count):
         points[index + 1] = points[index] + step * heading
         turned = heading + turns[index] - (turns[index] @ heading) * heading
-        if axis is not None:
-            turned = turned + pull_per_um * step * axis
+        if pull_per_um > 0:
+            turned = turned + pull_per_um * step * (_unit(points[index + 1]) if axis is None else axis)
         heading = _unit(turned)
     return points, step * np.arange(count + 1)
 
@@ -313,7 +346,9 @@ def _swell(
     centre = varicosity.spacing_um.sample(rng) * rng.random()
     while centre < arc[-1]:
         half = varicosity.length_um.sample(rng) / 2
-        ellipse = varicosity.radius_um.sample(rng) * np.sqrt(np.maximum(0, 1 - ((arc - centre) / half) ** 2))
+        # Longer than wide: a swelling is no disc.
+        widest = min(varicosity.radius_um.sample(rng), half)
+        ellipse = widest * np.sqrt(np.maximum(0, 1 - ((arc - centre) / half) ** 2))
         types[ellipse > radii] = VARICOSITY
         np.maximum(radii, ellipse, out=radii)
         centre += varicosity.spacing_um.sample(rng)
@@ -329,12 +364,13 @@ def _add_spines(
     """Spines at random places of the shaft; one that would touch another or the shaft is placed anew."""
     for _ in range(rng.poisson(spine.density_per_um.sample(rng) * arc[-1])):
         along, radii, types = _spine_outline(spine, rng)
+        beyond = along > 2 * (radii[0] + SPINE_GAP_UM)  # the foot of the neck touches the shaft
         for _ in range(TRIES):
             base = shaft[int(np.clip(np.searchsorted(arc, rng.uniform(0, arc[-1])), 1, len(shaft) - 2))]
             forward = _unit(growing.points[base + 1] - growing.points[base - 1])
             out = _unit(_any_perpendicular(forward, rng) + rng.normal(0, 0.25) * forward)
             points = growing.points[base] + (growing.radii[base] + along)[:, None] * out
-            if growing.is_clear(points[1:], radii[1:], SPINE_GAP_UM):
+            if growing.is_clear(points[beyond], radii[beyond], SPINE_GAP_UM):
                 growing.add_chain(int(base), points, radii, types)
                 break
 

@@ -74,7 +74,8 @@ class Domain(_Group):
     Attributes:
         direction: x, y, z of the domain's axis; None for stems in every direction.
         spread_deg: half angle of the cone around the axis in which stems leave.
-        pull: share of the axis mixed into the direction of growth per section length, 0 for none.
+        pull_per_um: share of the axis mixed into the direction of growth per µm of path.
+        pull_outward: pull away from the soma instead of along the axis; so too without an axis.
         thin_share: share of the parent's radius**rall_exponent that the thinner daughter takes, at most 0.5.
         rall_exponent: parent radius**e = sum of the daughters' radius**e (Rall 1959: 1.5).
         taper_per_um: share of its radius that a section loses per µm of path.
@@ -95,7 +96,8 @@ class Domain(_Group):
     tip_radius_um: float = Field(gt=0)
     direction: tuple[float, float, float] | None = None
     spread_deg: float = Field(default=180.0, ge=0, le=180)
-    pull: float = Field(default=0.0, ge=0, le=1)
+    pull_per_um: float = Field(default=0.0, ge=0, le=1)
+    pull_outward: bool = False
 
     @model_validator(mode="after")
     def _refuse_endless_growth(self) -> Domain:
