@@ -54,15 +54,11 @@ class Grid:
     def around(cls, low_um: FloatArray, high_um: FloatArray, spacing_um: float) -> "Grid":
         """The smallest grid of this spacing that starts at low_um and reaches high_um."""
         counts = np.ceil((np.asarray(high_um) - low_um) / spacing_um - 1e-9).astype(int) + 1
-        return cls(
-            np.asarray(low_um, float), float(spacing_um), (int(counts[0]), int(counts[1]), int(counts[2]))
-        )
+        return cls(np.asarray(low_um, float), float(spacing_um), (int(counts[0]), int(counts[1]), int(counts[2])))
 
     def sub_grid(self, low_um: FloatArray, high_um: FloatArray) -> tuple["Grid", tuple[slice, slice, slice]]:
         """The nodes that cover a box (clipped to this grid), and where they lie in this grid's arrays."""
-        first = np.clip(
-            np.floor((np.asarray(low_um) - self.origin_um) / self.spacing_um), 0, np.array(self.shape) - 2
-        )
+        first = np.clip(np.floor((np.asarray(low_um) - self.origin_um) / self.spacing_um), 0, np.array(self.shape) - 2)
         last = np.ceil((np.asarray(high_um) - self.origin_um) / self.spacing_um) + 1
         last = np.clip(last, first + 2, self.shape)
         a, b = first.astype(int), last.astype(int)
@@ -109,9 +105,7 @@ def round_cone_distance(x: float, y: float, z: float, cone: FloatArray) -> float
 
 
 @numba.njit(cache=True)
-def lower_to_cones(
-    field: FloatArray, origin: FloatArray, spacing: float, cones: FloatArray, reach: float
-) -> None:
+def lower_to_cones(field: FloatArray, origin: FloatArray, spacing: float, cones: FloatArray, reach: float) -> None:
     """field[x, y, z] = min(field, distance to any cone), on the nodes within reach (µm) of a cone's surface."""
     nx, ny, nz = field.shape
     for c in range(cones.shape[0]):
@@ -157,9 +151,7 @@ def _lower_to_cones_at(
         for i in range(i0, i1 + 1):
             for j in range(j0, j1 + 1):
                 for k in range(k0, k1 + 1):
-                    d = round_cone_distance(
-                        positions[i, j, k, 0], positions[i, j, k, 1], positions[i, j, k, 2], cone
-                    )
+                    d = round_cone_distance(positions[i, j, k, 0], positions[i, j, k, 1], positions[i, j, k, 2], cone)
                     if d < field[i, j, k] and d < reach:
                         field[i, j, k] = d
 
@@ -271,11 +263,7 @@ def interpolate(field: FloatArray, origin: FloatArray, spacing: float, points: F
         total = 0.0
         for corner in range(8):
             a, b, c = corner & 1, (corner >> 1) & 1, (corner >> 2) & 1
-            weight = (
-                (part[0] if a else 1 - part[0])
-                * (part[1] if b else 1 - part[1])
-                * (part[2] if c else 1 - part[2])
-            )
+            weight = (part[0] if a else 1 - part[0]) * (part[1] if b else 1 - part[1]) * (part[2] if c else 1 - part[2])
             total += weight * field[cell[0] + a, cell[1] + b, cell[2] + c]
         values[n] = total
     return values

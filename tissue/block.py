@@ -69,9 +69,7 @@ def depth_field(
     depth = np.minimum(0.5 * (others - own) - half_gap, parameters.growth_limit_nm / 1000 - own)
     # The built box cuts every cell; the cut counts as surface, so that organelles end inside it too.
     nodes = sub.nodes()
-    to_face = np.minimum(
-        nodes + parameters.margin_um, np.asarray(parameters.size_um) + parameters.margin_um - nodes
-    )
+    to_face = np.minimum(nodes + parameters.margin_um, np.asarray(parameters.size_um) + parameters.margin_um - nodes)
     return sub, np.minimum(depth, to_face.min(-1)).astype(np.float32)
 
 
@@ -117,17 +115,14 @@ def build_block(parameters: TissueParameters, rng: np.random.Generator) -> Tissu
             contents.count("slivers_dropped")
         cells.append(Cell(index + 1, cell.kind, cell.skeleton, *surface))
         interior = CellInterior(sub, depth)
-        fill_cell(
-            contents, cells[-1], cell, interior, classes[cell.kind], synapses, cones, warp, parameters, rng
-        )
+        fill_cell(contents, cells[-1], cell, interior, classes[cell.kind], synapses, cones, warp, parameters, rng)
 
     there = {cell.id for cell in cells}  # a partner may have passed by just outside
     synapses = [s for s in synapses if {s.pre_id, s.post_id} <= there]
     order = {name: n for n, name in enumerate(PAINT_ORDER)}
     solids = sorted(contents.solids, key=lambda s: order[s.structure])
     solids = [
-        Solid("axon" if s.structure == "axon_core" else s.structure, s.cell_id, s.vertices_um, s.faces)
-        for s in solids
+        Solid("axon" if s.structure == "axon_core" else s.structure, s.cell_id, s.vertices_um, s.faces) for s in solids
     ]
     packing = certify_packing([(c.vertices_um, c.faces) for c in cells], parameters.gap_nm / 1000)
     certificates = {

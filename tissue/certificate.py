@@ -16,9 +16,7 @@ from .shapes import FaceArray, Shape
 def pieces(vertex_count: int, faces: FaceArray) -> FaceArray:
     """Which connected piece each vertex belongs to, (n,)."""
     edges = np.vstack([faces[:, :2], faces[:, 1:]])
-    graph = coo_array(
-        (np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(vertex_count, vertex_count)
-    )
+    graph = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(vertex_count, vertex_count))
     return np.asarray(connected_components(graph, directed=False)[1])
 
 
@@ -69,9 +67,7 @@ def nested_pairs(shapes: list[Shape]) -> set[tuple[int, int]]:
         if len(boxed) == 0:
             continue
         scene = o3d.t.geometry.RaycastingScene()
-        scene.add_triangles(
-            o3d.core.Tensor(vertices.astype(np.float32)), o3d.core.Tensor(faces.astype(np.uint32))
-        )
+        scene.add_triangles(o3d.core.Tensor(vertices.astype(np.float32)), o3d.core.Tensor(faces.astype(np.uint32)))
         probes = o3d.core.Tensor(np.array([shapes[n][0][0] for n in boxed], np.float32))
         inside = scene.compute_occupancy(probes, nsamples=5).numpy() > 0
         found |= {(int(n), outer) for n in boxed[inside]}
@@ -121,9 +117,7 @@ def least_gap_um(shapes: list[Shape]) -> float:
         near = np.array(face_tree.query_ball_point(points[n], nearest[n] + 0.05))
         near = near[owner[faces[near, 0]] != owner[n]]
         if len(near):
-            to_surface = trimesh.triangles.closest_point(
-                points[faces[near]], np.repeat(points[n][None], len(near), 0)
-            )
+            to_surface = trimesh.triangles.closest_point(points[faces[near]], np.repeat(points[n][None], len(near), 0))
             least = min(least, float(np.linalg.norm(to_surface - points[n], axis=1).min()))
     return least
 

@@ -14,6 +14,7 @@ from .organelles import (
     CellInterior,
     chains,
     fitting_spheres,
+    longest_run,
     mitochondrion,
     random_places,
     tubules,
@@ -28,9 +29,12 @@ from .warp import Warp
 
 # Thick dendrites hold several mitochondria side by side: 8 % of the section of CA1 neuropil (EPFL labels).
 DENDRITE_AREA_PER_MITOCHONDRION_UM2 = 0.17
-CISTERNAE_PER_UM3 = 8.0  # stretches of endoplasmic reticulum in dendrites; set by eye on the EPFL CA1 slices
+CISTERNAE_PER_UM3 = 22.0  # stretches of endoplasmic reticulum in dendrites; set by eye on the EPFL CA1 slices
 BODIES_PER_UM = 0.35  # lysosomes and multivesicular bodies along a dendrite; set by eye likewise
-LOOSE_VESICLES_PER_UM3 = 40.0  # endosomes and transport vesicles in dendrites; set by eye likewise
+LOOSE_VESICLES_PER_UM3 = 120.0  # endosomes and transport vesicles in dendrites; set by eye likewise
+
+VESICLE_RICH_AXONS = 0.6  # share of axons with vesicles wherever they are thick; set by eye likewise
+THICK_AXON_UM = 0.1
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,7 @@ class Contents:
     counts: dict[str, float] = field(default_factory=dict)
     uncontained: set[str] = field(default_factory=set)
 
-    def add(
-        self, structure: str, cell_id: int, shape: Shape | None, interior: CellInterior | None = None
-    ) -> None:
+    def add(self, structure: str, cell_id: int, shape: Shape | None, interior: CellInterior | None = None) -> None:
         if shape is None or len(shape[1]) == 0:
             return
         if interior is not None and interior.depth(shape[0]).min() <= 0:
@@ -96,9 +98,7 @@ def fill_cell(
     gap = parameters.flat_gap_um
     for synapse in synapses:
         if synapse.post_id == cell.id:
-            thickness = float(rng.uniform(*PSD_THICKNESS_UM)) * (
-                1.0 if synapse.kind == "asymmetric" else 0.45
-            )
+            thickness = float(rng.uniform(*PSD_THICKNESS_UM)) * (1.0 if synapse.kind == "asymmetric" else 0.45)
             plate = density(synapse, cones[cell.id - 1], cones[synapse.pre_id - 1], warp, gap, thickness)
             contents.add("psd", cell.id, plate)
         if synapse.pre_id == cell.id:
@@ -209,35 +209,44 @@ def _fill_axon(
                 contents.add("crista", cell.id, found.cristae)
                 contents.count("mitochondria")
     _add_mitochondria(contents, cell, interior, path, neuron_class, parameters.mitochondria_scale, rng)
-    centres = []
-    for synapse in own:
-        bouton_radius = min(
-            (
-                b.radius_um
-                for b in laid.boutons
-                if np.linalg.norm(b.centre_um - synapse.position_um) < b.radius_um + 0.4
-            ),
-            default=0.15,
-        )
-        reach = 0.3 + 1.5 * bouton_radius
-        crowd = parameters.vesicle_density_per_um3 * rng.uniform(0.6, 1.4)
-        centres.append(vesicles(interior, synapse.position_um, reach, crowd, rng))
-    for bouton in laid.boutons:
-        if not any(np.linalg.norm(bouton.centre_um - s.position_um) < bouton.radius_um + 0.4 for s in own):
-            sparse = parameters.vesicle_density_per_um3 * rng.uniform(0.3, 1.0)
-            centres.append(vesicles(interior, bouton.centre_um, bouton.radius_um + 0.15, sparse, rng))
-    placed = np.vstack(centres) if centres else np.empty((0, 3))
+    foci, reach, share = _vesicle_foci(path, laid, own, interior, rng)
+    placed = vesicles(interior, foci, reach, parameters.vesicle_density_per_um3 * share, rng)
     if len(placed):
         contents.add(
-            "vesicle",
-            cell.id,
-            fitting_spheres(interior, placed, vesicle_radii_um(len(placed), rng)),
-            interior,
+            "vesicle", cell.id, fitting_spheres(interior, placed, vesicle_radii_um(len(placed), rng)), interior
         )
         contents.count("vesicles", len(placed))
     _add_tubules(contents, "microtubule", cell, interior, [path] * int(rng.integers(2, 6)), 0.0125, rng)
     if rng.random() < 0.6:
         _add_tubules(contents, "endoplasmic_reticulum", cell, interior, [path], 0.020, rng, wander_um=0.02)
+
+
+def _vesicle_foci(
+    path: FloatArray, laid: LaidOutCell, own: list[Synapse], interior: CellInterior, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Where an axon's vesicles gather: foci (m, 3), how far each crowd reaches (m,), and its relative density (m,)."""
+    foci: list[FloatArray] = []
+    reach: list[float] = []
+    share: list[float] = []
+    for synapse in own:
+        near = [
+            b.radius_um for b in laid.boutons if np.linalg.norm(b.centre_um - synapse.position_um) < b.radius_um + 0.4
+        ]
+        foci.append(synapse.position_um)
+        reach.append(0.3 + 1.5 * min(near, default=0.15))
+        share.append(float(rng.uniform(0.6, 1.4)))
+    for bouton in laid.boutons:
+        foci.append(bouton.centre_um)
+        reach.append(bouton.radius_um + 0.2)
+        share.append(float(rng.uniform(0.3, 1.0)))
+    if rng.random() < VESICLE_RICH_AXONS:
+        depth = interior.depth(path)
+        density = float(rng.uniform(0.1, 0.6))
+        for node in np.flatnonzero(depth > THICK_AXON_UM):
+            foci.append(path[node])
+            reach.append(float(depth[node]) + 0.05)
+            share.append(density)
+    return np.reshape(foci, (-1, 3)), np.array(reach), np.array(share)
 
 
 def _fill_dendrite(
@@ -249,23 +258,27 @@ def _fill_dendrite(
     rng: np.random.Generator,
 ) -> None:
     tree = cell.skeleton
-    for run in chains(tree, DENDRITE):
+    for whole in chains(tree, DENDRITE):
+        inside = longest_run(interior.depth(whole) > 0.02)
+        if inside is None or inside.stop - inside.start < 4:
+            continue
+        run = whole[inside]
         radius = float(np.median(interior.depth(run)))
         for _ in range(max(1, round(np.pi * radius**2 / DENDRITE_AREA_PER_MITOCHONDRION_UM2))):
             _add_mitochondria(contents, cell, interior, run, neuron_class, parameters.mitochondria_scale, rng)
         length = float(np.linalg.norm(np.diff(run, axis=0), axis=1).sum())
         volume = np.pi * radius**2 * length
         for _ in range(int(rng.poisson(CISTERNAE_PER_UM3 * volume))):
-            flat = float(rng.choice([1.0, rng.uniform(1, 3), rng.uniform(3, 8)]))
+            flat = float(rng.choice([1.0, rng.uniform(1, 3), rng.uniform(2, 5)]))
             start = int(rng.integers(max(1, len(run) - 8)))
-            stretch = run[start : start + int(rng.integers(5, 30))]
+            stretch = run[start : start + int(rng.integers(4, 16))]
             _add_tubules(
                 contents,
                 "endoplasmic_reticulum",
                 cell,
                 interior,
                 [stretch],
-                float(rng.uniform(0.018, 0.03)),
+                float(rng.uniform(0.02, 0.045)),
                 rng,
                 flatness=flat,
                 wander_um=0.035,
@@ -303,9 +316,7 @@ def _add_body(
     inner = place + rng.normal(scale=0.45 * radius, size=(12, 3))
     inner = inner[np.linalg.norm(inner - place, axis=1) < radius - 0.035]
     if len(inner):
-        contents.add(
-            "multivesicular_body", cell.id, fitting_spheres(interior, inner, np.full(len(inner), 0.02))
-        )
+        contents.add("multivesicular_body", cell.id, fitting_spheres(interior, inner, np.full(len(inner), 0.02)))
 
 
 def _fill_astrocyte(
@@ -318,9 +329,7 @@ def _fill_astrocyte(
 ) -> None:
     for run in chains(cell.skeleton, GLIA):
         _add_mitochondria(contents, cell, interior, run, neuron_class, parameters.mitochondria_scale, rng)
-        _add_tubules(
-            contents, "endoplasmic_reticulum", cell, interior, [run], 0.022, rng, flatness=1.5, wander_um=0.03
-        )
+        _add_tubules(contents, "endoplasmic_reticulum", cell, interior, [run], 0.022, rng, flatness=1.5, wander_um=0.03)
     granules = random_places(interior, cell.skeleton.points_um, 0.018, 6 * len(cell.skeleton.points_um), rng)
     if len(granules):  # glycogen
         contents.add(

@@ -172,9 +172,7 @@ class Layout:
         self._occupy(cell.round_cones())
 
     def _occupy(self, cones: RoundCones) -> None:
-        lower_to_cones(
-            self.clearance, self.grid.origin_um, self.grid.spacing_um, cones.packed(), CLEARANCE_REACH_UM
-        )
+        lower_to_cones(self.clearance, self.grid.origin_um, self.grid.spacing_um, cones.packed(), CLEARANCE_REACH_UM)
 
     def walk(
         self,
@@ -208,9 +206,7 @@ class Layout:
         )
         return path, bool(left)
 
-    def walk_both_ways(
-        self, start: FloatArray, direction: FloatArray, **manner: float
-    ) -> tuple[FloatArray, int, int]:
+    def walk_both_ways(self, start: FloatArray, direction: FloatArray, **manner: float) -> tuple[FloatArray, int, int]:
         """A path through start, the index of start in it, and how many of its ends left the block."""
         ahead, left_ahead = self.walk(start, direction, **manner)  # type: ignore[arg-type]
         back, left_back = self.walk(start, -np.asarray(direction), **manner)  # type: ignore[arg-type]
@@ -283,9 +279,7 @@ class Layout:
             parents.extend([node, *range(first, first + len(spine[0]) - 1)])
             types.extend([SPINE_NECK] * (len(spine[0]) - 2) + [SPINE_HEAD] * 2)
             heads.append(SpineHead(spine[0][-1], float(spine[1][-1])))
-            self._occupy(
-                RoundCones(np.array(spine[0][:-1]), np.array(spine[0][1:]), spine[1][:-1], spine[1][1:])
-            )
+            self._occupy(RoundCones(np.array(spine[0][:-1]), np.array(spine[0][1:]), spine[1][:-1], spine[1][1:]))
         tree = Tree(np.array(points), np.array(radii), np.array(parents, np.int32), np.array(types, np.int16))
         self.cells[index] = LaidOutCell(cell.kind, tree, [], heads)
 
@@ -303,9 +297,7 @@ class Layout:
             bend = _across(out, self.rng) * self.rng.uniform(0, 0.25)
             reach = np.array([0.0, 0.35, 0.7, 1.0]) * (length - 1.6 * head)
             t = np.r_[reach, length - head * 0.9, length - head * 0.4]
-            points = (
-                base + np.outer(shaft_radius * 0.85 + t, out) + np.outer((t / length) ** 2 * length, bend)
-            )
+            points = base + np.outer(shaft_radius * 0.85 + t, out) + np.outer((t / length) ** 2 * length, bend)
             radii = np.r_[neck * 1.3, neck, neck, neck * 1.2, head * self.rng.uniform(0.85, 1.1), head]
             room = self.room(points)
             from_axis = np.linalg.norm(points - base, axis=1)
@@ -387,9 +379,7 @@ class Layout:
             start = self.grid.origin_um + np.array(node) * self.grid.spacing_um
             # A wide void is where a bouton lies.
             wide = float(open_to[node]) - SEED_CLEARANCE_UM
-            bouton = (
-                min(float(axon.varicosity.radius_um.sample(self.rng)), wide) if wide > WIDE_VOID_UM else None
-            )
+            bouton = min(float(axon.varicosity.radius_um.sample(self.rng)), wide) if wide > WIDE_VOID_UM else None
             if not any(self.lay_axon(start, _any_direction(self.rng), axon, bouton) for _ in range(2)):
                 # Nothing fits through here: leave this void to the astrocyte and look elsewhere.
                 around = tuple(slice(max(0, n - 2), n + 3) for n in node)

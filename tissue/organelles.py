@@ -15,6 +15,7 @@ from .shapes import Shape, joined, sheet, spheres, tube
 MITOCHONDRION_SPACING_UM = 0.022
 VESICLE_RADIUS_UM = 0.021  # 44 nm mean outer diameter less the stain's halo (JCB 200711021, Fig. 5)
 TUBE_STEP_UM = 0.045
+TRIES_PER_VESICLE = 6
 WALL_UM = 0.016  # organelles keep this from their cell's surface (two leaflets)
 
 
@@ -44,17 +45,13 @@ def _distance_to_cones(points: FloatArray, cones: FloatArray) -> FloatArray:
     nearest = np.full(points.shape[0], 1e3)
     for n in range(points.shape[0]):
         for c in range(cones.shape[0]):
-            nearest[n] = min(
-                nearest[n], round_cone_distance(points[n, 0], points[n, 1], points[n, 2], cones[c])
-            )
+            nearest[n] = min(nearest[n], round_cone_distance(points[n, 0], points[n, 1], points[n, 2], cones[c]))
     return nearest
 
 
 def distance_to_cones(points_um: FloatArray, cones: list[RoundCones]) -> FloatArray:
     """Distance (µm) from points (n, 3) to the surface of a union of round cones."""
-    return _distance_to_cones(
-        np.ascontiguousarray(points_um, np.float64), np.vstack([c.packed() for c in cones])
-    )
+    return _distance_to_cones(np.ascontiguousarray(points_um, np.float64), np.vstack([c.packed() for c in cones]))
 
 
 def chains(tree: Tree, swc_type: int) -> list[FloatArray]:
@@ -129,9 +126,7 @@ def mitochondrion(
         return None
     path, room = fitted
     knots = np.exp(0.13 * rng.normal(size=len(path)))
-    radii = np.minimum(
-        radius_um * np.convolve(np.pad(knots, 1, mode="edge"), [0.25, 0.5, 0.25], "valid"), room
-    )
+    radii = np.minimum(radius_um * np.convolve(np.pad(knots, 1, mode="edge"), [0.25, 0.5, 0.25], "valid"), room)
     if radii.max() < 0.06:
         return None
     cones = RoundCones(path[:-1], path[1:], radii[:-1], radii[1:])
@@ -185,9 +180,7 @@ def _cristae(grid: Grid, body: FloatArray, path: FloatArray, rng: np.random.Gene
         ray = np.cos(angle)[:, None] * u + np.sin(angle)[:, None] * v
         reach = np.arange(0.01, 0.6, 0.012)
         probes = centre + reach[None, :, None] * ray[:, None]
-        inside = (
-            interpolate(body, grid.origin_um, grid.spacing_um, probes.reshape(-1, 3)).reshape(20, -1) > 0.016
-        )
+        inside = interpolate(body, grid.origin_um, grid.spacing_um, probes.reshape(-1, 3)).reshape(20, -1) > 0.016
         extent = reach[np.maximum(np.cumprod(inside, axis=1).sum(1) - 1, 0)]
         extent = extent * np.where(rng.random(20) < 0.2, rng.uniform(0.4, 0.9, 20), 1)
         plates.append(sheet(centre, normal, centre + ray * extent[:, None], rng.uniform(0.010, 0.017)))
@@ -196,23 +189,27 @@ def _cristae(grid: Grid, body: FloatArray, path: FloatArray, rng: np.random.Gene
 
 def vesicles(
     interior: CellInterior,
-    focus_um: FloatArray,
-    reach_um: float,
-    density_per_um3: float,
+    foci_um: FloatArray,
+    reach_um: FloatArray,
+    density_per_um3: FloatArray,
     rng: np.random.Generator,
 ) -> FloatArray:
-    """Centres (n, 3) of synaptic vesicles that crowd round a focus, at least a vesicle apart.
+    """Centres (n, 3) of vesicles that crowd round foci (m, 3), at least a vesicle apart.
 
-    Random sequential addition until the density holds in the volume open to them, or nothing more fits.
+    reach_um, density_per_um3: (m,) how far each crowd reaches and how dense it is in the volume open to it.
+    Random sequential addition until that density, or nothing more fits.
     """
-    tries = int(6 * density_per_um3 * (2 * reach_um) ** 3)
-    points = focus_um + rng.uniform(-reach_um, reach_um, size=(tries, 3))
-    nearness = 3.3 * (1 - np.linalg.norm(points - focus_um, axis=1) / reach_um)
-    points = points[rng.random(tries) < nearness]
+    clouds = []
+    for focus, reach, density in zip(foci_um, reach_um, density_per_um3, strict=True):
+        tries = int(TRIES_PER_VESICLE * density * (2 * reach) ** 3)
+        cloud = focus + rng.uniform(-reach, reach, size=(tries, 3))
+        nearness = 3.3 * (1 - np.linalg.norm(cloud - focus, axis=1) / reach)
+        clouds.append(cloud[rng.random(tries) < nearness])
+    points = np.vstack(clouds) if clouds else np.empty((0, 3))
     if len(points) == 0:
         return np.empty((0, 3))
-    points = points[interior.room(points) > VESICLE_RADIUS_UM - 0.004]
-    wanted = int(len(points) / 6)  # six tries were drawn for each vesicle that the open volume should hold
+    points = rng.permutation(points[interior.room(points) > VESICLE_RADIUS_UM - 0.004])
+    wanted = len(points) // TRIES_PER_VESICLE
     kept: list[FloatArray] = []
     cells: dict[tuple[int, ...], list[FloatArray]] = {}
     apart = 2 * VESICLE_RADIUS_UM + 0.001
@@ -220,9 +217,7 @@ def vesicles(
         if len(kept) >= wanted:
             break
         i, j, k = (point // apart).astype(int)
-        around = (
-            cells.get((i + a, j + b, k + c), []) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)
-        )
+        around = (cells.get((i + a, j + b, k + c), []) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1))
         if all(((point - other) ** 2).sum() >= apart**2 for group in around for other in group):
             kept.append(point)
             cells.setdefault((i, j, k), []).append(point)
@@ -261,11 +256,7 @@ def tubules(
         if fitted is None:
             continue
         centre, room = fitted
-        thick = (
-            radius_um * (1 + 0.25 * rng.normal(size=len(centre)))
-            if wander_um
-            else np.full(len(centre), radius_um)
-        )
+        thick = radius_um * (1 + 0.25 * rng.normal(size=len(centre))) if wander_um else np.full(len(centre), radius_um)
         thick = np.clip(thick, 0.3 * radius_um, np.maximum(room / flatness, 0.3 * radius_um))
         shape = tube(centre, thick, rng.normal(size=3), flatness=flatness)
         if interior.depth(shape[0]).min() > 0:

@@ -15,9 +15,7 @@ IntArray = npt.NDArray[np.integer]
 
 # The six Kuhn tetrahedra of a cube, corners numbered x + 2 y + 4 z: the paths from corner 0 to corner 7,
 # ordered so that each has positive volume.
-_TETRAHEDRA = np.array(
-    [[0, 1, 3, 7], [0, 5, 1, 7], [0, 3, 2, 7], [0, 2, 6, 7], [0, 4, 5, 7], [0, 6, 4, 7]], np.int64
-)
+_TETRAHEDRA = np.array([[0, 1, 3, 7], [0, 5, 1, 7], [0, 3, 2, 7], [0, 2, 6, 7], [0, 4, 5, 7], [0, 6, 4, 7]], np.int64)
 
 
 @numba.njit(cache=True)
@@ -94,17 +92,13 @@ def _march(field: FloatArray, tetrahedra: IntArray) -> tuple[FloatArray, IntArra
                         for m in range(4):
                             a = inside[0 if m < 2 else 1]
                             b = outside[0 if m == 0 or m == 3 else 1]
-                            corner[m] = _edge_vertex(
-                                node[a], node[b], value[a], value[b], ny, nz, table, vertices
-                            )
+                            corner[m] = _edge_vertex(node[a], node[b], value[a], value[b], ny, nz, table, vertices)
                     else:
                         count = 3
                         for m in range(3):
                             a = inside[0] if n_in == 1 else outside[0]
                             b = outside[m] if n_in == 1 else inside[m]
-                            corner[m] = _edge_vertex(
-                                node[a], node[b], value[a], value[b], ny, nz, table, vertices
-                            )
+                            corner[m] = _edge_vertex(node[a], node[b], value[a], value[b], ny, nz, table, vertices)
                     for m in range(1, count - 1):
                         if flip:
                             faces.append((corner[0], corner[m + 1], corner[m]))

@@ -19,9 +19,7 @@ def spheres(centres_um: FloatArray, radii_um: FloatArray) -> Shape:
     base = np.asarray(_ICOSPHERE.vertices) * _ICOSPHERE_SCALE
     vertices = centres_um[:, None, :] + base[None] * np.asarray(radii_um)[:, None, None]
     step = np.arange(len(centres_um))[:, None, None] * len(base)
-    return vertices.reshape(-1, 3), (np.asarray(_ICOSPHERE.faces)[None] + step).reshape(-1, 3).astype(
-        np.int32
-    )
+    return vertices.reshape(-1, 3), (np.asarray(_ICOSPHERE.faces)[None] + step).reshape(-1, 3).astype(np.int32)
 
 
 def _frames(path_um: FloatArray, across: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -39,9 +37,7 @@ def _frames(path_um: FloatArray, across: FloatArray) -> tuple[FloatArray, FloatA
     return first, np.cross(tangent, first)
 
 
-def tube(
-    path_um: FloatArray, radii_um: FloatArray, across: FloatArray, sides: int = 6, flatness: float = 1.0
-) -> Shape:
+def tube(path_um: FloatArray, radii_um: FloatArray, across: FloatArray, sides: int = 6, flatness: float = 1.0) -> Shape:
     """A closed tube along a path of at least two points; `flatness` stretches its section along `across`.
 
     The section's area is that of the ellipse with semi-axes radius * flatness and radius.
@@ -51,8 +47,7 @@ def tube(
     fill = np.sqrt(2 * np.pi / (sides * np.sin(2 * np.pi / sides)))  # polygon of the circle's area
     r = np.asarray(radii_um)[:, None, None] * fill
     rings = path_um[:, None] + r * (
-        flatness * np.cos(angle)[None, :, None] * first[:, None]
-        + np.sin(angle)[None, :, None] * second[:, None]
+        flatness * np.cos(angle)[None, :, None] * first[:, None] + np.sin(angle)[None, :, None] * second[:, None]
     )
     n = len(path_um)
     vertices = np.vstack([rings.reshape(-1, 3), path_um[:1], path_um[-1:]])

@@ -50,9 +50,7 @@ def contacts_near(
     sub, window = arrivals.grid.sub_grid(centre_um - radius_um, centre_um + radius_um)
     owner, runner = arrivals.owner[window], arrivals.runner_up[window]
     shell = 1.5 * sub.spacing_um
-    facing = (arrivals.second_um[window] - arrivals.first_um[window] < 2 * shell) & (
-        (owner == cell) | (runner == cell)
-    )
+    facing = (arrivals.second_um[window] - arrivals.first_um[window] < 2 * shell) & ((owner == cell) | (runner == cell))
     nodes = sub.nodes()
     facing &= ((nodes - centre_um) ** 2).sum(-1) < radius_um**2
     partner = np.where(owner == cell, runner, owner)[facing]
@@ -82,9 +80,7 @@ def find_synapses(
 
     def keep(pre: int, post: int, position: FloatArray, radius: float, kind: str) -> None:
         inside = ((position > low) & (position < high)).all()
-        near = any(
-            np.linalg.norm(s.position_um - position) < s.psd_radius_um + radius + 0.05 for s in synapses
-        )
+        near = any(np.linalg.norm(s.position_um - position) < s.psd_radius_um + radius + 0.05 for s in synapses)
         if inside and not near:
             synapses.append(Synapse(len(synapses) + 1, pre + 1, post + 1, position, radius, kind))
 
@@ -99,8 +95,7 @@ def find_synapses(
     for index in sorted(axons):
         for bouton in cells[index].boutons:
             taken = any(
-                s.pre_id == index + 1
-                and np.linalg.norm(s.position_um - bouton.centre_um) < bouton.radius_um + 0.3
+                s.pre_id == index + 1 and np.linalg.norm(s.position_um - bouton.centre_um) < bouton.radius_um + 0.3
                 for s in synapses
             )
             if taken or rng.random() > parameters.shaft_synapse_probability:

@@ -60,9 +60,7 @@ class Warp:
 
     def to_layout(self, points_um: FloatArray) -> FloatArray:
         """Where points (n, 3) of the tissue lay in flat space."""
-        shift = [
-            interpolate(c, self.grid.origin_um, self.grid.spacing_um, points_um) for c in self.displacement_um
-        ]
+        shift = [interpolate(c, self.grid.origin_um, self.grid.spacing_um, points_um) for c in self.displacement_um]
         return np.asarray(points_um + np.stack(shift, axis=-1))
 
     def to_tissue(self, points_um: FloatArray) -> FloatArray:

@@ -25,21 +25,14 @@ def test_every_certificate_holds(block: TissueBlock) -> None:
 def test_no_pair_crosses_by_an_independent_check(block: TissueBlock) -> None:
     """The certificate's own list of cells could be wrong: check the solids that are painted."""
     bodies = [s for s in block.solids if s.structure in ("dendrite", "astrocyte", "myelin")]
-    bodies += [
-        s for s in block.solids if s.structure == "axon" and s.cell_id not in {b.cell_id for b in bodies}
-    ]
+    bodies += [s for s in block.solids if s.structure == "axon" and s.cell_id not in {b.cell_id for b in bodies}]
     assert len(bodies) == len(block.cells)
     assert crossing_pairs([(s.vertices_um.astype(float), s.faces) for s in bodies]) == set()
 
 
 def test_it_holds_several_dozen_cells_and_all_organelles(block: TissueBlock) -> None:
     kinds = Counter(c.kind for c in block.cells)
-    assert (
-        kinds["axon"] >= 24
-        and kinds["dendrite"] >= 1
-        and kinds["astrocyte"] == 1
-        and kinds["myelinated_axon"] == 1
-    )
+    assert kinds["axon"] >= 24 and kinds["dendrite"] >= 1 and kinds["astrocyte"] == 1 and kinds["myelinated_axon"] == 1
     structures = {s.structure for s in block.solids}
     assert {
         "mitochondrion",

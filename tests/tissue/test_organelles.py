@@ -56,7 +56,9 @@ def test_mitochondria_keep_out_of_each_other(cylinder: CellInterior) -> None:
 
 
 def test_vesicles_are_a_vesicle_apart_and_inside(cylinder: CellInterior) -> None:
-    centres = vesicles(cylinder, np.array([0.0, 0.25, 0.0]), 0.4, 3000, np.random.default_rng(2))
+    centres = vesicles(
+        cylinder, np.array([[0.0, 0.25, 0.0]]), np.array([0.4]), np.array([3000.0]), np.random.default_rng(2)
+    )
     assert len(centres) > 40
     apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1) + 9 * np.eye(len(centres))
     assert apart.min() >= 2 * VESICLE_RADIUS_UM
