@@ -1,0 +1,218 @@
+"""The command `neuropil`. Libraries that take seconds to import are imported by the commands that need them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from .user_error import USER_ERRORS, sentence
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
+
+app = typer.Typer(
+    help="Virtual brain tissue, its micrographs with exact labels, and networks trained on nothing else.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+CORES = len(os.sched_getaffinity(0))
+
+VoxelSize = Optional[tuple[float, float, float]]  # noqa: UP045 - typer reads annotations at run time
+RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="Name of a shipped recipe, or path of a YAML file.")]
+SeedOption = Annotated[int | None, typer.Option(help="In place of the recipe's.", min=0)]
+WorkersOption = Annotated[int, typer.Option(help="Processes that make blocks.", min=1)]
+VoxelSizeOption = Annotated[
+    VoxelSize, typer.Option("--voxel-size-nm", help="z y x, for a volume that does not state it.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one sentence on standard error and exit code 2."""
+    try:
+        app()
+    except USER_ERRORS as error:
+        print(f"neuropil: {sentence(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _recipe(name: str, seed: int | None) -> Recipe:
+    from .recipe import load_recipe
+
+    recipe = load_recipe(name)
+    return recipe if seed is None else recipe.model_copy(update={"seed": seed})
+
+
+@app.command()
+def run(
+    recipe: RecipeOption = "default",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path("out/run"),
+    seed: SeedOption = None,
+    workers: WorkersOption = CORES,
+) -> None:
+    """The whole way: tissue, micrographs, a network trained on them, real slices segmented and scored."""
+    from .run import METRICS, run
+
+    report = run(_recipe(recipe, seed), recipe, output, workers)
+    print(f"report:  {report}\nmetrics: {output / METRICS}")
+
+
+@app.command()
+def generate(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the blocks.")],
+    recipe: RecipeOption = "default",
+    seed: SeedOption = None,
+    blocks: Annotated[int | None, typer.Option(help="How many, in place of the recipe's number.", min=1)] = None,
+    index: Annotated[int | None, typer.Option(help="This one block only.", min=0)] = None,
+    workers: WorkersOption = CORES,
+) -> None:
+    """Blocks of tissue with micrograph and labels; finished blocks are left as they are."""
+    from .generation import generate
+    from .output_folder import claim_folder
+    from .progress import bar, say
+
+    chosen = _recipe(recipe, seed)
+    indices = range(blocks or chosen.blocks) if index is None else range(index, index + 1)
+    claim_folder(output)
+    with bar("blocks") as report:
+        finished = iter(range(1, len(indices) + 1))
+
+        def done(block: int) -> None:
+            number = next(finished)
+            report(number / len(indices), f"{number} of {len(indices)}")
+
+        made = generate(chosen, recipe, chosen.seed, indices, output, workers, done)
+    for block in made.blocks.values():
+        print(block)
+    for failure in made.failed:
+        say(f"Block {failure.index} failed: {failure.reason} Try it alone with: {failure.command}")
+    if made.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def image(
+    block: Annotated[Path, typer.Argument(help="Folder of a block.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Volume; the suffix picks the format.")],
+    microscope: Annotated[str, typer.Option(help="Name of a shipped microscope, or path of a YAML file.")] = "fibsem",
+    materials: Annotated[str, typer.Option(help="Name of a shipped table, or path of a YAML file.")] = "stained_tissue",
+    seed: Annotated[int, typer.Option(help="Of noise and drift.", min=0)] = 0,
+) -> None:
+    """A block of tissue through a microscope."""
+    import numpy as np
+
+    from neuropil.simulate.fibsem import image_fibsem
+    from neuropil.voxelize.block_files import read_block
+    from neuropil.voxelize.volume_files import write_volume
+
+    from .block_job import ARRAYS, read_manifest
+    from .recipe import named_materials, named_microscope
+
+    instrument, table = named_microscope(microscope), named_materials(materials)
+    read_manifest(block)
+    labels = read_block(block / ARRAYS).labels
+    micrograph = image_fibsem(
+        labels["materials"],
+        labels["membrane"],
+        labels["instances"],
+        table,
+        instrument,
+        np.random.default_rng(seed),
+    )
+    write_volume(micrograph.image, output)
+    print(output)
+
+
+@app.command()
+def train(
+    blocks: Annotated[list[Path], typer.Argument(help="Folders of blocks, or of data sets of blocks.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model, a MONAI bundle.")],
+    recipe: RecipeOption = "default",
+    seconds: Annotated[float | None, typer.Option(help="Time for training.", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps, in place of a time.", min=1)] = None,
+) -> None:
+    """A network trained on blocks, with the network and the settings of a recipe."""
+    from .recipe import with_length
+    from .training_job import blocks_below, train_on_blocks
+
+    chosen = with_length(_recipe(recipe, None), steps, seconds)
+    train_on_blocks(chosen, blocks_below(blocks), output)
+    print(output)
+
+
+@app.command()
+def segment(
+    model: Annotated[Path, typer.Argument(help="Folder of a model.")],
+    volume: Annotated[str, typer.Argument(help="PNG folder, TIFF, NIfTI, file.h5:dataset or Zarr.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="Volume; the suffix picks the format.")],
+    voxel_size_nm: VoxelSizeOption = None,
+    flips: Annotated[bool, typer.Option(help="Average over mirror images: 4 times the work.")] = False,
+) -> None:
+    """The classes a network finds in a volume, as a bit field (bit k for class k)."""
+    from neuropil.train.bundle import read_bundle
+    from neuropil.train.inference import InferenceSettings
+    from neuropil.voxelize.volume_files import read_volume, write_volume
+
+    from .progress import bar
+    from .segmentation import segment_classes
+
+    network = read_bundle(model)
+    given = read_volume(volume, voxel_size_nm)
+    with bar("segmenting") as report:
+        found = segment_classes(network, given, InferenceSettings(flips=flips), report)
+    write_volume(found, output)
+    print(output)
+
+
+@app.command()
+def evaluate(
+    predicted: Annotated[str, typer.Argument(help="What was found: a volume.")],
+    truth: Annotated[str, typer.Argument(help="What is true: a volume of the same shape.")],
+    objects: Annotated[bool, typer.Option(help="The volumes hold ids of objects, not classes.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Scores of a segmentation: Dice and IoU of classes, or the errors of objects split and merged."""
+    from .evaluation import evaluate_classes, evaluate_objects, table_of
+
+    scores = evaluate_objects(predicted, truth) if objects else evaluate_classes(predicted, truth)
+    print(json.dumps(scores) if as_json else table_of(scores))
+
+
+@app.command()
+def view(
+    source: Annotated[str, typer.Argument(help="A block, a volume or an SWC file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture, a .png file.")] = Path("view.png"),
+    voxel_size_nm: VoxelSizeOption = None,
+) -> None:
+    """A picture: three sections with their labels and the cells in 3D, or a neuron's surface."""
+    from .view import write_view
+
+    write_view(source, output, voxel_size_nm)
+    print(output)
+
+
+@app.command()
+def export(
+    source: Annotated[str, typer.Argument(help="A block or a volume.")],
+    output: Annotated[str, typer.Argument(help="PNG folder, .tif, .nii.gz, file.h5:dataset or .zarr.")],
+    array: Annotated[str, typer.Option(help="Of a block: image, or the name of one of its labels.")] = "image",
+    voxel_size_nm: VoxelSizeOption = None,
+) -> None:
+    """One volume, or one array of a block, in another format."""
+    from neuropil.voxelize.volume_files import read_volume, write_volume
+
+    from .block_job import array_in_block
+
+    write_volume(read_volume(array_in_block(source, array), voxel_size_nm), output)
+    print(output)
+
+
+if __name__ == "__main__":
+    main()

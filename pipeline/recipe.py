@@ -1,0 +1,136 @@
+"""A recipe: everything that decides what a run makes, as one typed YAML file."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from neuropil.morphology.neuron_class import load_class
+from neuropil.morphology.typed_yaml import read_typed_yaml, validation_sentence
+from neuropil.simulate.annotator import AnnotatorStyle
+from neuropil.simulate.materials import MaterialTable, load_materials
+from neuropil.simulate.microscope import FibSem, load_microscope
+from neuropil.tissue.parameters import TissueParameters
+from neuropil.train.augmentation import Augmentation
+from neuropil.train.training import TrainingConfig
+
+VoxelSize = Annotated[float, Field(ge=1, le=100)]
+
+
+class RealSlices(BaseModel):
+    """The real slices a trained network is scored on: those of `dataset` named from `first_slice` on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str = "epfl_ca1"
+    first_slice: str = "0089"
+    voxel_size_nm: tuple[VoxelSize, VoxelSize, VoxelSize] = Field((5.0, 5.0, 5.0), description="z, y, x")
+
+
+class Patches(BaseModel):
+    """What a network sees in training: squares cut from the blocks, and how they are varied."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    patch_px: int = Field(256, ge=32, le=2048)
+    balanced: float = Field(0.5, ge=0, le=1, description="share of the patches that are aimed at a class")
+    augmentation: Augmentation = Augmentation()
+
+
+class Recipe(BaseModel):
+    """Blocks of tissue, the microscope that images them, the training on them, the slices it is scored on.
+
+    `materials` and `microscope` are names of shipped files or paths to YAML files of one's own. What they and
+    the neuron classes name has to exist: that is checked here, before any work is done.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    seed: int = Field(1, ge=0)
+    blocks: int = Field(1, ge=1, le=100_000_000, description="how many are made and trained on")
+    neurons: tuple[str, ...] = Field((), description="classes of which one whole neuron each is swept and shown")
+    tissue: TissueParameters = TissueParameters()
+    voxel_size_nm: tuple[VoxelSize, VoxelSize, VoxelSize] = Field((5.0, 5.0, 5.0), description="z, y, x")
+    materials: str = "stained_tissue"
+    microscope: str = "fibsem"
+    annotator: AnnotatorStyle = AnnotatorStyle()
+    patches: Patches = Patches()
+    training: TrainingConfig = TrainingConfig(budget_seconds=150)
+    real: RealSlices = RealSlices()
+
+    @model_validator(mode="after")
+    def _parts_exist(self) -> Self:
+        tissue = self.tissue
+        try:
+            for key in ("dendrite_class", "axon_class", "myelinated_class", "astrocyte_class"):
+                load_class(getattr(tissue, key))
+            for name in self.neurons:
+                if load_class(name).kind != "cell":
+                    raise ValueError(f"neurons: class {name} is no whole cell")
+            self.load_microscope()
+            self.load_materials()
+        except FileNotFoundError as error:
+            # Pydantic gathers ValueErrors only, and adds the place in the file to them.
+            raise ValueError(str(error)) from error
+        return self
+
+    def load_microscope(self) -> FibSem:
+        """The microscope that the recipe names. Raises FileNotFoundError or ValueError in one sentence."""
+        return named_microscope(self.microscope)
+
+    def load_materials(self) -> MaterialTable:
+        """The materials that the recipe names. Raises FileNotFoundError or ValueError in one sentence."""
+        return named_materials(self.materials)
+
+
+def named_microscope(name_or_path: str) -> FibSem:
+    """A shipped microscope by name, or one's own by path. Raises FileNotFoundError or ValueError."""
+    try:
+        return load_microscope(name_or_path)
+    except ValidationError as error:
+        raise ValueError(f"{name_or_path}: {validation_sentence(error, FibSem)}") from error
+
+
+def named_materials(name_or_path: str) -> MaterialTable:
+    """A shipped table of materials by name, or one's own by path. Raises FileNotFoundError or ValueError."""
+    try:
+        return load_materials(name_or_path)
+    except ValidationError as error:
+        raise ValueError(f"{name_or_path}: {validation_sentence(error, MaterialTable)}") from error
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("neuropil.assets") / "recipes"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """A shipped recipe by its name, or one's own by the path of its YAML file.
+
+    Raises FileNotFoundError, or ValueError naming file, key, value and what is allowed.
+    """
+    if Path(name_or_path).suffix in (".yaml", ".yml") or Path(name_or_path).is_file():
+        return read_typed_yaml(Path(name_or_path), Recipe)
+    if name_or_path not in shipped_recipes():
+        raise FileNotFoundError(
+            f"there is no recipe {name_or_path!r}; shipped are {', '.join(shipped_recipes())}, "
+            "any other is given as the path of a .yaml file"
+        )
+    file = resources.files("neuropil.assets") / "recipes" / f"{name_or_path}.yaml"
+    return read_typed_yaml(Path(str(file)), Recipe)
+
+
+def with_length(recipe: Recipe, steps: int | None, seconds: float | None) -> Recipe:
+    """The recipe with its training as long as given; as it is where neither is given.
+
+    Raises ValueError where both are given.
+    """
+    if steps is None and seconds is None:
+        return recipe
+    settings = recipe.training.model_dump() | {"steps": steps, "budget_seconds": seconds}
+    return recipe.model_copy(update={"training": TrainingConfig.model_validate(settings)})

@@ -1,0 +1,179 @@
+"""The report of a run: one HTML page with its pictures inside, pictures first."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from neuropil.train.classes import CLASS_NAMES
+from neuropil.train.training import read_curve
+from neuropil.voxelize.block_files import read_block
+
+from .block_job import ARRAYS
+from .cell_view import block_meshes, draw_meshes
+from .pictures import (
+    CELL_COLOURS,
+    CLASS_COLOURS,
+    class_overlay,
+    data_uri,
+    grey_rgb,
+    instance_overlay,
+    jpeg_bytes,
+)
+from .realism import compare
+
+# Side of the square that synthetic and real slices are compared in.
+COMPARED_UM = 2.4
+_TITLES = {
+    "mitochondrion": "mitochondrion",
+    "mitochondrial_boundary": "mitochondrial boundary",
+    "membrane": "membrane",
+    "psd": "PSD",
+    "vesicle": "vesicle",
+    "myelin_sheath": "myelin sheath",
+}
+
+
+@dataclass(frozen=True)
+class ScoredSlice:
+    """A slice (y, x) that was segmented: image, found and true bit fields, pixel size (y, x)."""
+
+    name: str
+    image: NDArray[np.uint8]
+    found: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+    pixel_nm: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with its caption; `picture` is a data URI, empty where it could not be drawn."""
+
+    picture: str
+    caption: str
+
+
+def report_html(metrics: Mapping[str, Any], neurons: Path, block: Path, model: Path, shown: ScoredSlice) -> str:
+    """The page for a run: its metrics, its folder of neurons, one of its blocks, its model, a scored slice."""
+    arrays = read_block(block / ARRAYS)
+    assert arrays.image is not None
+    middle = arrays.image.data.shape[0] // 2
+    grey = np.asarray(arrays.image.data[middle])
+    ids = np.asarray(arrays.labels["instances"].data[middle])
+    drawn = np.asarray(arrays.labels["annotation"].data[middle])
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("neuropil.pipeline", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html.j2").render(
+        metrics=metrics,
+        scores=metrics["real"] or metrics["held_out_block"],
+        classes=[(name, _TITLES[name], "rgb({}, {}, {})".format(*CLASS_COLOURS[name])) for name in CLASS_NAMES],
+        cells=[(kind.replace("_", " "), colour) for kind, colour in CELL_COLOURS.items()],
+        pair=_pair(grey, arrays.image.voxel_size_nm[1:], shown, metrics["real"] is not None),
+        neurons=[
+            Figure(data_uri(file.read_bytes(), "png"), file.stem.replace("_", " "))
+            for file in sorted(neurons.glob("*.png"))
+        ],
+        tissue=_tissue(block, arrays.image.extent_nm),
+        overlays=[
+            Figure(data_uri(jpeg_bytes(grey_rgb(grey)), "jpeg"), "what the microscope sees"),
+            Figure(data_uri(jpeg_bytes(instance_overlay(grey, ids)), "jpeg"), "every cell, exactly"),
+            Figure(data_uri(jpeg_bytes(class_overlay(grey, drawn)), "jpeg"), "as an annotator would draw it"),
+        ],
+        answers=[
+            Figure(data_uri(jpeg_bytes(grey_rgb(shown.image)), "jpeg"), f"slice {shown.name}"),
+            Figure(data_uri(jpeg_bytes(class_overlay(shown.image, shown.found)), "jpeg"), "found"),
+            Figure(data_uri(jpeg_bytes(class_overlay(shown.image, shown.truth)), "jpeg"), "truth"),
+        ],
+        curve=Figure(data_uri(_curve_png(model), "png"), ""),
+        comparisons=compare(metrics["block"]),
+        stages=[(name, seconds, metrics["peak_memory_mb"][name]) for name, seconds in metrics["seconds"].items()],
+    )
+
+
+def _pair(grey: NDArray[np.uint8], pixel_nm: Sequence[float], shown: ScoredSlice, real: bool) -> list[Figure]:
+    """Squares of the same side in µm from the synthetic slice and from the scored one, drawn at one scale."""
+    side_um = min(
+        COMPARED_UM,
+        *(n * nm / 1000 for n, nm in zip(grey.shape, pixel_nm, strict=True)),
+        *(n * nm / 1000 for n, nm in zip(shown.image.shape, shown.pixel_nm, strict=True)),
+    )
+    squares = (
+        _square(grey, pixel_nm, side_um),
+        _square(shown.image, shown.pixel_nm, side_um),
+    )
+    captions = ("neuropil", "real (slice " + shown.name + ")" if real else "neuropil, held-out block")
+    return [
+        Figure(data_uri(jpeg_bytes(square), "jpeg"), f"{caption}, {side_um:.1f} µm wide")
+        for square, caption in zip(squares, captions, strict=True)
+    ]
+
+
+def _square(grey: NDArray[np.uint8], pixel_nm: Sequence[float], side_um: float) -> NDArray[np.uint8]:
+    """The middle of a slice (y, x), `side_um` wide, at 5 nm a pixel."""
+    height, width = (round(side_um * 1000 / nm) for nm in pixel_nm)
+    top, left = (grey.shape[0] - height) // 2, (grey.shape[1] - width) // 2
+    square = grey[top : top + height, left : left + width]
+    side_px = round(side_um * 1000 / 5)
+    if square.shape == (side_px, side_px):
+        return square
+    return np.array(Image.fromarray(square).resize((side_px, side_px), Image.Resampling.BICUBIC))
+
+
+def _tissue(block: Path, extent_nm: Sequence[float]) -> list[Figure]:
+    """Some of the block's cells whole, and all of them packed, cut by the block's faces."""
+    z, y, x = (length / 1000 for length in extent_nm)
+    views = (
+        ("the packed block", None, (x, y, z)),
+        ("its dendrites", ("dendrite",), None),
+        ("its astrocyte and myelinated axon", ("astrocyte", "myelinated_axon"), None),
+    )
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (caption, kinds, size_um) in enumerate(views):
+            file = Path(folder) / f"{number}.png"
+            meshes = block_meshes(block, kinds) if kinds else block_meshes(block)
+            if meshes and draw_meshes(meshes, file, size_um, (900, 700)):
+                figures.append(Figure(data_uri(file.read_bytes(), "png"), caption))
+    return figures
+
+
+def _curve_png(model: Path) -> bytes:
+    """Loss of the training and Dice on held-out slices of the last block, over steps."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = read_curve(model)
+    figure, left = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
+    left.plot([r["step"] for r in rows], [r["loss"] for r in rows], color="#444444", label="loss")
+    left.set_xlabel("step")
+    left.set_ylabel("loss")
+    left.set_ylim(bottom=0)
+    right = left.twinx()
+    for name, colour in CLASS_COLOURS.items():
+        known = [r for r in rows if f"dice_{name}" in r]
+        rgb = tuple(part / 255 for part in colour)
+        right.plot(
+            [r["step"] for r in known], [r[f"dice_{name}"] for r in known], "o-", ms=3, color=rgb, label=_TITLES[name]
+        )
+    right.set_ylabel("Dice, synthetic")
+    right.set_ylim(0, 1)
+    right.legend(fontsize=7, ncols=2, frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    pyplot.close(figure)
+    return buffer.getvalue()
