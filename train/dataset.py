@@ -182,6 +182,16 @@ class SegmentationDataset:
         aim = aims[int(rng.choice(len(aims), p=voxels / voxels.sum()))]
         return aim.volume, aim.places[rng.integers(len(aim.places))]
 
+    def _planes(self, volume: LabelledVolume) -> list[int]:
+        """Axes to cut across: those that leave sections of at least half a patch, else the best one there is.
+
+        A thin block cut across its long axes would give patches that are mostly mirror images.
+        """
+        axes = ["zyx".index(plane) for plane in volume.planes]
+        sides = {axis: min(n for k, n in enumerate(volume.image.shape) if k != axis) for axis in axes}
+        wide = [axis for axis in axes if 2 * sides[axis] >= self.patch_px]
+        return wide or [max(axes, key=lambda axis: sides[axis])]
+
     def _cut(
         self, volume: LabelledVolume, place: NDArray[np.int32] | None, rng: np.random.Generator
     ) -> tuple[NDArray, NDArray]:
@@ -190,7 +200,8 @@ class SegmentationDataset:
         shape = [side] * 3
         plane = 0
         if self.spatial_dims == 2:
-            plane = "zyx".index(volume.planes[int(rng.integers(len(volume.planes)))])
+            planes = self._planes(volume)
+            plane = planes[int(rng.integers(len(planes)))]
             shape[plane] = 1
         box = tuple(
             _interval(size, length, None if place is None else int(place[axis]), rng)

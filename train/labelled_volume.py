@@ -88,7 +88,7 @@ class Source(BaseModel):
             raise ValueError(f"source {text!r} is not block:DIR, bits:DIR[:FIRST-LAST] or npz:FILE")
         folder, _, span = rest.partition(":") if kind == "bits" else (rest, "", "")
         if not span:
-            return cls(kind=kind, path=Path(folder))  # type: ignore[arg-type]
+            return cls(kind=kind, path=Path(folder))
         first, dash, last = span.partition("-")
         if not dash or not first or not last:
             raise ValueError(f"source {text!r}: the range {span!r} is not FIRST-LAST")

@@ -88,6 +88,12 @@ def test_isotropic_blocks_are_cut_across_every_axis_and_slices_only_across_z() -
         assert all(len(np.unique(dataset.patch(rng)[0])) == 1 for _ in range(20))
 
 
+def test_thin_block_is_not_cut_into_strips() -> None:
+    rng = np.random.default_rng(0)
+    dataset = plain(coordinates((6, 60, 60)), balanced=0.0, patch_px=32)
+    assert all(len(np.unique(dataset.patch(rng)[0])) == 1 for _ in range(20))
+
+
 def test_groups_are_mixed_by_weight() -> None:
     dark, light = (
         LabelledVolume(str(v), np.full((1, 40, 40), v, np.uint8), np.zeros((1, 40, 40), np.uint8), (5.0, 5.0, 5.0))
