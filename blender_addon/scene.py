@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import bpy
 import numpy as np
@@ -45,3 +46,15 @@ def mesh_object(name: str, mesh: SweptMesh, scene: bpy.types.Scene) -> bpy.types
     shape = bpy.data.objects.new(name, data)
     scene.collection.objects.link(shape)
     return shape
+
+
+def save_blend(meshes: Mapping[str, SweptMesh], path: str | Path) -> None:
+    """Write a .blend file with one scene that holds the named meshes; what is open in Blender stays as it
+    is.
+    """
+    with emptied_scene("neurons") as scene:
+        scene.unit_settings.system = "METRIC"
+        scene.unit_settings.scale_length = 1e-6
+        for name, mesh in meshes.items():
+            mesh_object(name, mesh, scene)
+        bpy.data.libraries.write(str(Path(path).absolute()), {scene}, compress=True)
