@@ -17,7 +17,8 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from .networks import NETWORK_CLASSES, NetworkConfig, build_network
+from .networks import NETWORK_CLASSES, best_device, build_network
+from .settings import NetworkConfig
 
 WEIGHTS = Path("models/model.safetensors")
 METADATA = Path("configs/metadata.json")
@@ -87,7 +88,7 @@ def read_bundle(folder: Path | str) -> Model:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / METADATA} does not give neuropil's voxel_size_nm and patch_px") from error
     name = str(metadata.get("name", folder.name))
-    return Model(network.eval(), config, classes, (z, y, x), name, patch_px, ours.get("record", {}))
+    return Model(network.to(best_device()).eval(), config, classes, (z, y, x), name, patch_px, ours.get("record", {}))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
 
 import torch
 from monai.networks.nets import BasicUNet
 from monai.networks.utils import pixelshuffle, pixelunshuffle
-from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
+
+from .settings import NetworkConfig
 
 
 class ShuffledUNet(nn.Module):
@@ -44,58 +44,16 @@ NETWORK_CLASSES: Mapping[str, type[nn.Module]] = {
 }
 
 
-class NetworkConfig(BaseModel):
-    """A network's shape. `features` are the channels of the five levels and of the last layer."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["basic_unet", "shuffled_unet"] = "shuffled_unet"
-    spatial_dims: Literal[2, 3] = 2
-    features: tuple[int, int, int, int, int, int] = (32, 32, 64, 128, 256, 32)
-    norm: Literal["batch", "instance"] = "batch"
-    in_channels: int = Field(default=1, ge=1)
-
-    @property
-    def multiple(self) -> int:
-        """Image sides must be multiples of this: four halvings, and one more by the shuffle."""
-        return 32 if self.kind == "shuffled_unet" else 16
-
-    def definition(self, classes: int) -> dict[str, Any]:
-        """The network as a MONAI bundle writes it: `_target_` and the arguments of its constructor."""
-        target = {
-            "basic_unet": "monai.networks.nets.BasicUNet",
-            "shuffled_unet": "neuropil.train.networks.ShuffledUNet",
-        }[self.kind]
-        return {
-            "_target_": target,
-            "spatial_dims": self.spatial_dims,
-            "in_channels": self.in_channels,
-            "out_channels": classes,
-            "features": list(self.features),
-            "norm": self.norm,
-        }
-
-
-NETWORKS: Mapping[str, NetworkConfig] = {
-    "fast2d": NetworkConfig(),
-    "yardstick2d": NetworkConfig(kind="basic_unet"),
-    "small3d": NetworkConfig(kind="basic_unet", spatial_dims=3, features=(16, 16, 32, 64, 128, 16)),
-    "fast3d": NetworkConfig(spatial_dims=3, features=(16, 32, 64, 128, 128, 32)),
-}
-
-
-def named_network(name: str) -> NetworkConfig:
-    """The configuration of that name; ValueError names the known ones."""
-    if name not in NETWORKS:
-        raise ValueError(f"no network is called {name!r}; there are {', '.join(NETWORKS)}")
-    return NETWORKS[name]
-
-
 def build_network(config: NetworkConfig, classes: int) -> nn.Module:
     """The network with fresh weights, drawn from torch's generator; one logit per class and voxel."""
     arguments = config.definition(classes)
     network = NETWORK_CLASSES[arguments.pop("_target_")](**arguments)
     return network.to(memory_format=_memory_format(config.spatial_dims))  # type: ignore[call-overload]
+
+
+def best_device() -> torch.device:
+    """The graphics card if there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def in_fast_layout(images: torch.Tensor) -> torch.Tensor:

@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch.utils.tensorboard import SummaryWriter
 
 from .bundle import METADATA, Model, write_atomically, write_bundle
@@ -27,8 +26,9 @@ from .dataset import Batch, SegmentationDataset
 from .inference import InferenceSettings, Segmenter
 from .labelled_volume import LabelledVolume
 from .metrics import Counts, count_voxels
-from .networks import NETWORKS, NetworkConfig, build_network, in_fast_layout, named_network
+from .networks import best_device, build_network, in_fast_layout
 from .schedule import Schedule, crossed, one_cycle
+from .settings import TrainingConfig
 
 Progress = Callable[[float, str], None]
 CHECKPOINTS = "checkpoints"
@@ -45,46 +45,6 @@ TRIAL_SHARE = 0.1
 RESERVE = 0.03
 # How often, in parts of the whole, a training with a time budget looks at the clock and plans anew.
 REPLANS = 20
-
-
-class TrainingConfig(BaseModel):
-    """How a network is trained: either `steps`, which one seed repeats to the bit on one machine, or
-    `budget_seconds`, for which the steps are fitted to the machine.
-
-    `network` is a configuration or the name of one. `ema_decay` is of the running average of the weights,
-    which is what is kept (0: the weights themselves). `validations` are spread evenly; each looks at
-    `validation_sections` sections at most. `threads` (None: as torch has it) matters to the last bits.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    network: NetworkConfig = NETWORKS["fast2d"]
-    steps: int | None = Field(default=None, ge=1)
-    budget_seconds: float | None = Field(default=None, gt=0)
-    batch: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0)
-    loss: Literal["bce_dice", "bce", "dice"] = "bce_dice"
-    bf16: bool = True
-    seed: int = Field(default=0, ge=0)
-    ema_decay: float = Field(default=0.98, ge=0, lt=1)
-    validations: int = Field(default=4, ge=1)
-    validation_sections: int = Field(default=4, ge=1)
-    checkpoint_steps: int = Field(default=200, ge=1)
-    threads: int | None = Field(default=None, ge=1)
-    name: str = "neuropil"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _network_by_name(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("network"), str):
-            return {**values, "network": named_network(values["network"])}
-        return values
-
-    @model_validator(mode="after")
-    def _one_length(self) -> TrainingConfig:
-        if (self.steps is None) == (self.budget_seconds is None):
-            raise ValueError("give either steps or budget_seconds, not both and not neither")
-        return self
 
 
 @dataclass
@@ -183,7 +143,7 @@ def _trainer(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = build_network(config.network, len(CLASS_NAMES))
-    network = network.to("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(best_device())
     optimizer = torch.optim.Adam(network.parameters(), config.learning_rate)
     average = copy.deepcopy(network).requires_grad_(False)
     schedule = Schedule.of_steps(config.steps) if config.steps else Schedule()
@@ -303,16 +263,22 @@ def _validate(trainer: Trainer) -> dict[str, float]:
 
 
 def _validation_images(trainer: Trainer) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Evenly spread sections (1, y, x) in 2D; as many sections' worth of whole volumes in 3D."""
+    """Evenly spread sections (1, y, x) in 2D; the middle of each volume, two patches wide at most, in 3D."""
     if trainer.config.network.spatial_dims == 3:
         for volume in trainer.validation:
-            yield volume.image, volume.bits
+            middle = tuple(_middle(length, 2 * trainer.dataset.patch_px) for length in volume.image.shape)
+            yield volume.image[middle], volume.bits[middle]
         return
     sections = [(v, z) for v in trainer.validation for z in range(len(v.image))]
     wanted = min(trainer.config.validation_sections, len(sections))
     for k in np.linspace(0, len(sections) - 1, wanted).round().astype(int):
         volume, z = sections[k]
         yield volume.image[z : z + 1], volume.bits[z : z + 1]
+
+
+def _middle(length: int, most: int) -> slice:
+    start = max(0, (length - most) // 2)
+    return slice(start, start + most)
 
 
 def _record(trainer: Trainer, writer: SummaryWriter, rate: float, validate: bool) -> None:

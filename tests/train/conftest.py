@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from neuropil.train.classes import bits_from_masks
 from neuropil.train.labelled_volume import LabelledVolume
-from neuropil.train.networks import NetworkConfig
+from neuropil.train.settings import NetworkConfig
 
 SMALL = NetworkConfig(features=(8, 8, 8, 16, 16, 8))
 

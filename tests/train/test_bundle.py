@@ -16,7 +16,8 @@ from PIL import Image
 from neuropil.train.bundle import Model, read_bundle, write_bundle
 from neuropil.train.classes import CLASS_NAMES
 from neuropil.train.inference import probability_slabs, segment
-from neuropil.train.networks import NetworkConfig, build_network
+from neuropil.train.networks import build_network
+from neuropil.train.settings import NetworkConfig
 from neuropil.voxelize.volume import Volume
 
 NM5 = (5.0, 5.0, 5.0)

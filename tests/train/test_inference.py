@@ -8,7 +8,8 @@ from torch import nn
 from neuropil.train.bundle import Model
 from neuropil.train.classes import CLASS_NAMES
 from neuropil.train.inference import InferenceSettings, probability_slabs, segment, segment_slabs
-from neuropil.train.networks import NetworkConfig, build_network
+from neuropil.train.networks import build_network
+from neuropil.train.settings import NetworkConfig
 from neuropil.voxelize.volume import Volume
 
 NM5 = (5.0, 5.0, 5.0)

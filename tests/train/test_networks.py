@@ -2,7 +2,8 @@ import pytest
 import torch
 from monai.networks.nets import BasicUNet
 
-from neuropil.train.networks import NETWORKS, NetworkConfig, ShuffledUNet, build_network, named_network
+from neuropil.train.networks import ShuffledUNet, build_network
+from neuropil.train.settings import NETWORKS, NetworkConfig, named_network
 
 
 @pytest.mark.parametrize("name", ["fast2d", "yardstick2d", "small3d", "fast3d"])

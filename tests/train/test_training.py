@@ -15,8 +15,8 @@ from neuropil.train.augmentation import NO_AUGMENTATION
 from neuropil.train.bundle import read_bundle
 from neuropil.train.dataset import SegmentationDataset
 from neuropil.train.labelled_volume import LabelledVolume
-from neuropil.train.networks import NetworkConfig
-from neuropil.train.training import TrainingConfig, read_curve, train_network
+from neuropil.train.settings import NetworkConfig, TrainingConfig
+from neuropil.train.training import read_curve, train_network
 
 FEW = {"batch": 2, "checkpoint_steps": 4, "validations": 2, "validation_sections": 2}
 
