@@ -65,6 +65,28 @@ def run(
 
 
 @app.command()
+def build(
+    recipe: Annotated[Path, typer.Argument(help="YAML file that lists neurons: classes and SWC files.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the neurons.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Neurons grown from classes or read from SWC, swept by Blender: .swc, .ply, .glb, .blend, certificate."""
+    from .neurons import require_blender
+
+    require_blender()
+    from neuropil.blender_addon.neuron_recipe import build_neurons
+
+    certificates = {}
+    for built in build_neurons(recipe, output):
+        certificates[built.name] = built.certificate.as_dict()
+        if not as_json:
+            found = "; ".join(built.certificate.failures) or "certificate holds"
+            print(f"{output / built.name}: {found}")
+    if as_json:
+        print(json.dumps(certificates))
+
+
+@app.command()
 def generate(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the blocks.")],
     recipe: RecipeOption = "default",

@@ -1,0 +1,200 @@
+"""The command line as a user meets it: mistakes cost one sentence and exit code 2, and leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neuropil.pipeline import command_line
+from neuropil.voxelize.volume import Volume
+from neuropil.voxelize.volume_files import read_volume, write_volume
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs `neuropil ARGUMENTS` in this process; returns exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["neuropil", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            command_line.main()
+        out, err = capfd.readouterr()
+        code = left.value.code
+        return (code if isinstance(code, int) else 0), out, err
+
+    return run
+
+
+def _is_one_sentence(text: str) -> bool:
+    return text.startswith("neuropil: ") and text.count("\n") == 1 and "Traceback" not in text
+
+
+@pytest.fixture
+def refused(command: Command) -> Callable[..., str]:
+    """The one sentence with which a command is refused."""
+
+    def run(*arguments: object) -> str:
+        code, out, err = command(*arguments)
+        assert (code, out) == (2, "")
+        assert _is_one_sentence(err), err
+        return err
+
+    return run
+
+
+def _changed(recipe: Path, folder: Path, old: str, new: str) -> Path:
+    text = recipe.read_text()
+    assert old in text
+    changed = folder / "changed.yaml"
+    changed.write_text(text.replace(old, new))
+    return changed
+
+
+def test_unknown_recipe_key(refused: Callable[..., str], tiny_recipe: Path, tmp_path: Path) -> None:
+    recipe = _changed(tiny_recipe, tmp_path, "margin_um", "colour")
+    sentence = refused("generate", "--recipe", recipe, "-o", tmp_path / "out")
+    assert "changed.yaml" in sentence
+    assert "tissue.colour" in sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_negative_radius(refused: Callable[..., str], tiny_recipe: Path, tmp_path: Path) -> None:
+    recipe = _changed(tiny_recipe, tmp_path, "margin_um: 0.05", "thinnest_radius_um: -1")
+    sentence = refused("run", "--recipe", recipe, "-o", tmp_path / "out")
+    assert "tissue.thinnest_radius_um is -1" in sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_class_that_does_not_exist(refused: Callable[..., str], tiny_recipe: Path, tmp_path: Path) -> None:
+    recipe = _changed(tiny_recipe, tmp_path, "margin_um: 0.05", "axon_class: giant")
+    sentence = refused("generate", "--recipe", recipe, "-o", tmp_path / "out")
+    assert "'giant'" in sentence
+    assert "unmyelinated_axon" in sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_swc_with_a_cycle(refused: Callable[..., str], tmp_path: Path) -> None:
+    swc = tmp_path / "cycle.swc"
+    swc.write_text("1 3 0 0 0 1 3\n2 3 1 0 0 1 1\n3 3 2 0 0 1 2\n")
+    sentence = refused("view", swc, "-o", tmp_path / "cycle.png")
+    assert "cycle.swc" in sentence
+    assert not (tmp_path / "cycle.png").exists()
+
+
+def test_swc_with_a_negative_radius(refused: Callable[..., str], tmp_path: Path) -> None:
+    swc = tmp_path / "thin.swc"
+    swc.write_text("1 3 0 0 0 1 -1\n2 3 1 0 0 -2 1\n")
+    assert "radius is -2" in refused("view", swc, "-o", tmp_path / "thin.png")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--recipe", "absent.yaml"),
+        ("generate", "--recipe", "absent.yaml", "-o", "out"),
+        ("image", "absent", "-o", "out.tif"),
+        ("train", "absent", "-o", "out"),
+        ("segment", "absent", "absent.tif", "-o", "out.tif"),
+        ("evaluate", "absent.tif", "absent.tif"),
+        ("view", "absent.tif", "-o", "out.png"),
+        ("export", "absent.tif", "out.nii.gz"),
+    ],
+)
+def test_missing_file(
+    arguments: tuple[str, ...],
+    refused: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "absent" in refused(*arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recipe_that_is_not_shipped(refused: Callable[..., str], tmp_path: Path) -> None:
+    assert "default" in refused("run", "--recipe", "nonsense", "-o", tmp_path / "out")
+
+
+def test_volume_of_wrong_dimension(refused: Callable[..., str], tmp_path: Path) -> None:
+    masks = Volume(np.zeros((6, 2, 3, 4), np.uint8), (5, 5, 5), axes="czyx", channels=tuple("abcdef"))
+    write_volume(masks, tmp_path / "masks.tif")
+    sentence = refused("evaluate", tmp_path / "masks.tif", tmp_path / "masks.tif")
+    assert "4 dimensions" in sentence
+    assert "channels" in refused("view", tmp_path / "masks.tif", "-o", tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_shapes_that_differ(refused: Callable[..., str], tmp_path: Path) -> None:
+    for name, depth in (("one", 2), ("other", 3)):
+        write_volume(Volume(np.zeros((depth, 3, 4), np.uint8), (5, 5, 5)), tmp_path / f"{name}.tif")
+    assert "(2, 3, 4)" in refused("evaluate", tmp_path / "one.tif", tmp_path / "other.tif")
+
+
+def test_output_that_cannot_be_written(refused: Callable[..., str], tiny_recipe: Path, tmp_path: Path) -> None:
+    occupied = tmp_path / "file"
+    occupied.write_text("mine")
+    assert str(occupied) in refused("generate", "--recipe", tiny_recipe, "-o", occupied)
+    assert str(occupied) in refused("run", "--recipe", tiny_recipe, "-o", occupied / "below")
+    assert occupied.read_text() == "mine"
+    source = tmp_path / "source.tif"
+    write_volume(Volume(np.zeros((2, 3, 4), np.uint8), (5, 5, 5)), source)
+    assert str(occupied) in refused("export", source, occupied / "below.nii.gz")
+
+
+def test_view_that_is_no_png(refused: Callable[..., str], tmp_path: Path) -> None:
+    write_volume(Volume(np.zeros((2, 3, 4), np.uint8), (5, 5, 5)), tmp_path / "source.tif")
+    assert ".jpg" in refused("view", tmp_path / "source.tif", "-o", tmp_path / "out.jpg")
+
+
+def test_scores_of_classes(command: Command, tmp_path: Path) -> None:
+    truth = np.zeros((1, 4, 8), np.uint8)
+    truth[0, :, :4] |= 1  # mitochondrion: 16 voxels, half of them found
+    truth[0, 0, :] |= 4  # membrane: 8 voxels, all found
+    found = truth.copy()
+    found[0, :2, :4] &= 0b11111110
+    for name, array in (("truth", truth), ("found", found)):
+        write_volume(Volume(array, (5, 5, 5)), tmp_path / f"{name}.tif")
+    code, out, _ = command("evaluate", tmp_path / "found.tif", tmp_path / "truth.tif", "--json")
+    assert code == 0
+    scores = json.loads(out)
+    assert scores["dice"]["mitochondrion"] == pytest.approx(2 * 8 / (16 + 8), abs=1e-4)
+    assert scores["dice"]["membrane"] == 1.0
+    assert scores["dice"]["psd"] is None
+    assert scores["mean_dice"] == pytest.approx((2 / 3 + 1) / 2, abs=1e-4)
+    _, out, _ = command("evaluate", tmp_path / "found.tif", tmp_path / "truth.tif")
+    assert "dice membrane" in out
+
+
+def test_scores_of_objects(command: Command, tmp_path: Path) -> None:
+    truth = np.repeat(np.array([1, 2], np.uint32), 8).reshape(1, 4, 4)
+    write_volume(Volume(truth, (5, 5, 5)), tmp_path / "truth.nii.gz")
+    write_volume(Volume(np.ones_like(truth), (5, 5, 5)), tmp_path / "merged.nii.gz")
+    code, out, _ = command("evaluate", tmp_path / "merged.nii.gz", tmp_path / "truth.nii.gz", "--objects", "--json")
+    assert code == 0
+    assert json.loads(out)["voi_merge"] == pytest.approx(1.0)
+    assert json.loads(out)["voi_split"] == pytest.approx(0.0)
+
+
+def test_export_keeps_voxels_and_their_size(command: Command, tmp_path: Path) -> None:
+    data = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    write_volume(Volume(data, (8, 4, 4)), tmp_path / "source.tif")
+    code, out, _ = command("export", tmp_path / "source.tif", tmp_path / "out.nii.gz")
+    assert (code, out.strip()) == (0, str(tmp_path / "out.nii.gz"))
+    written = read_volume(tmp_path / "out.nii.gz")
+    np.testing.assert_array_equal(written.data, data)
+    assert written.voxel_size_nm == (8, 4, 4)
+
+
+def test_entry_point_in_a_process_of_its_own(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "neuropil.pipeline.command_line"]
+    done = subprocess.run([*program, "view", str(tmp_path / "absent.swc")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert _is_one_sentence(done.stderr), done.stderr
