@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import edt
 import numpy as np
 import numpy.typing as npt
-from neuropil.voxelize.volume import Volume
 from pydantic import BaseModel, ConfigDict, Field
+
+from neuropil.voxelize.volume import Volume
 
 from .hash_noise import key_from, normal_line
 from .materials import StructureTable
@@ -113,9 +114,7 @@ def annotate(
     if not (cells > 0).any():
         membrane[:] = False
 
-    mitochondrion = organelle | (
-        _grown(organelle, style.mitochondrion_outside_nm, size_nm) & ~membrane & (cells > 0)
-    )
+    mitochondrion = organelle | (_grown(organelle, style.mitochondrion_outside_nm, size_nm) & ~membrane & (cells > 0))
     boundary = mitochondrion & (_depth_nm(mitochondrion, size_nm) <= style.mitochondrial_boundary_nm)
 
     psd = _grown(of("psd", "cleft"), style.psd_margin_nm, size_nm) & ~mitochondrion

@@ -103,9 +103,7 @@ def castaing_backscatter(mass_fractions: Mapping[str, float], of_element: Coeffi
     Howell, Davy and Boyde (1998) judged it the best rule for low mean atomic numbers, that is for resin.
     `mass_fractions` maps element symbols to mass fractions; `of_element` is one of the η(Z) above.
     """
-    return float(
-        sum(w * of_element(float(ELEMENTS[symbol].atomic_number)) for symbol, w in mass_fractions.items())
-    )
+    return float(sum(w * of_element(float(ELEMENTS[symbol].atomic_number)) for symbol, w in mass_fractions.items()))
 
 
 def kanaya_okayama_range_um(
@@ -140,12 +138,7 @@ def bethe_stopping_power(
 ) -> Numbers:
     """Energy loss dE/ds in eV/Å per g/cm³ (negative), Bethe (1930); valid for E well above J (≥ 6.3 J)."""
     energy_ev = 1e3 * np.asarray(energy_kev)
-    return (
-        -785.0
-        * atomic_number
-        / (atomic_weight * energy_ev)
-        * np.log(1.166 * energy_ev / np.asarray(ionisation_ev))
-    )
+    return -785.0 * atomic_number / (atomic_weight * energy_ev) * np.log(1.166 * energy_ev / np.asarray(ionisation_ev))
 
 
 def joy_luo_stopping_power(

@@ -13,6 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 import numpy.typing as npt
+
 from neuropil.voxelize.volume import Volume
 
 from .electrons import ELEMENTS, love_scott_backscatter
@@ -107,22 +108,18 @@ def _backscatter_plane(
             cell = np.int64(instances[j, i])
             if cell != last_cell:
                 last_cell = cell
-                cell_deviate = (
-                    np.float32(bell(mix(cell_key + np.uint64(cell)))) if cell > 0 else np.float32(0.0)
-                )
+                cell_deviate = np.float32(bell(mix(cell_key + np.uint64(cell)))) if cell > 0 else np.float32(0.0)
             m = materials[j, i]
-            # Log-normal stain with mean 1: the exponent's mean is minus half its variance.
-            grain = fine_sd[m] * fine[j, i] + coarse_sd[m] * coarse[j, i] + cell_sd[m] * cell_deviate
-            half = np.float32(0.5) * (fine_sd[m] ** 2 + coarse_sd[m] ** 2 + cell_sd[m] ** 2)
-            taken = math.exp(grain - half)
+            # Local stain over its mean: 1 with normal deviations, none where they would take away more.
+            taken = 1.0 + fine_sd[m] * fine[j, i] + coarse_sd[m] * coarse[j, i] + cell_sd[m] * cell_deviate
+            taken = max(taken, np.float32(0.0))
             mass = organic[m] + stain[m] * taken
             signal = organic_signal[m] + stain_signal[m] * taken
             if membrane[j, i] > 0:
                 f = np.float32(membrane[j, i]) * np.float32(1.0 / 255.0)
                 b = bilayer
-                grain = fine_sd[b] * fine[j, i] + coarse_sd[b] * coarse[j, i] + cell_sd[b] * cell_deviate
-                half = np.float32(0.5) * (fine_sd[b] ** 2 + coarse_sd[b] ** 2 + cell_sd[b] ** 2)
-                taken = math.exp(grain - half)
+                taken = 1.0 + fine_sd[b] * fine[j, i] + coarse_sd[b] * coarse[j, i] + cell_sd[b] * cell_deviate
+                taken = max(taken, np.float32(0.0))
                 mass = (1 - f) * mass + f * (organic[b] + stain[b] * taken)
                 signal = (1 - f) * signal + f * (organic_signal[b] + stain_signal[b] * taken)
             out[j, i] = signal / mass
@@ -167,9 +164,7 @@ def _poisson(mean: float, bits: np.uint64) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_electrons(
-    eta: Plane, electrons: float, key: np.uint64, z: int, y0: int, x0: int, out: Plane
-) -> None:
+def _count_electrons(eta: Plane, electrons: float, key: np.uint64, z: int, y0: int, x0: int, out: Plane) -> None:
     for j in range(out.shape[0]):
         row = row_key(key, z, y0 + j)
         for i in range(out.shape[1]):
@@ -244,9 +239,7 @@ def _checked(materials: Volume, membrane: Volume, instances: Volume, table: Mate
         if volume.data.dtype != kind:
             raise ValueError(f"{name} is {volume.data.dtype}; image_fibsem takes {np.dtype(kind)}")
         if volume.data.shape != materials.data.shape:
-            raise ValueError(
-                f"{name} has shape {volume.data.shape}, materials {materials.data.shape}; they must agree"
-            )
+            raise ValueError(f"{name} has shape {volume.data.shape}, materials {materials.data.shape}; they must agree")
         if volume.voxel_size_nm != materials.voxel_size_nm or volume.origin_nm != materials.origin_nm:
             raise ValueError(f"{name} and materials differ in voxel size or origin; they must agree")
     if materials.data.size == 0:
@@ -286,8 +279,7 @@ def image_fibsem(
     contrast = _contrast(table, microscope.landing_energy_kev)
     bilayer = table["membrane"].id
     kernel_y, kernel_x = (
-        gaussian_kernel(fwhm, size)
-        for fwhm, size in zip(microscope.lateral_fwhm_nm, size_nm[1:], strict=True)
+        gaussian_kernel(fwhm, size) for fwhm, size in zip(microscope.lateral_fwhm_nm, size_nm[1:], strict=True)
     )
     kernel_z, first_tap = depth_kernel(microscope.information_depth_nm, size_nm[0])
     dwell = _exponential_memory(microscope.dwell_correlation)

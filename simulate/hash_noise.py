@@ -46,10 +46,7 @@ def bell(bits: np.uint64) -> float:
     """Nearly normal number (sum of four uniforms, unit variance, |value| < 3.47) from 64 bits: cheap."""
     mask = np.uint64(0xFFFF)
     total = (
-        (bits & mask)
-        + ((bits >> np.uint64(16)) & mask)
-        + ((bits >> np.uint64(32)) & mask)
-        + (bits >> np.uint64(48))
+        (bits & mask) + ((bits >> np.uint64(16)) & mask) + ((bits >> np.uint64(32)) & mask) + (bits >> np.uint64(48))
     )
     return float((np.float64(total) / 65536.0 - 1.99996948) * 1.7320508)
 
@@ -91,9 +88,7 @@ def _spread_y_then_x(
         c = y_cells[j]
         w0, w1, w2, w3 = y_weights[j, 0], y_weights[j, 1], y_weights[j, 2], y_weights[j, 3]
         for i in range(width):
-            row[i] = (
-                w0 * lattice[c, i] + w1 * lattice[c + 1, i] + w2 * lattice[c + 2, i] + w3 * lattice[c + 3, i]
-            )
+            row[i] = w0 * lattice[c, i] + w1 * lattice[c + 1, i] + w2 * lattice[c + 2, i] + w3 * lattice[c + 3, i]
         for i in range(out.shape[1]):
             d = x_cells[i]
             out[j, i] = (
@@ -108,9 +103,7 @@ def _b_spline(positions: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64]
     """First of the four lattice cells that reach each position, shape (n,), and their weights, (n, 4)."""
     cells = np.floor(positions).astype(np.int64)
     t = positions - cells
-    weights = np.stack(
-        ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3), axis=1
-    )
+    weights = np.stack(((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3), axis=1)
     return cells - 1, (weights / 6.0).astype(np.float32)
 
 

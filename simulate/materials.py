@@ -46,7 +46,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 class Material(BaseModel):
     """One material: mass fractions of what it is made of, and how unevenly it takes stain.
 
-    `fine_grain_sd` and `coarse_grain_sd` are the standard deviations of the logarithm of the local stain at
+    `fine_grain_sd` and `coarse_grain_sd` are the relative standard deviations of the local stain at
     the table's two grain lengths (ribosomes, filaments and protein mottle a cytoplasm); `between_cells_cv`
     is the same from cell to cell. The six fractions sum to 1.
     """
@@ -212,9 +212,7 @@ def read_asset(folder: str, name_or_path: str | Path) -> tuple[dict[str, Any], s
         file = there / f"{name_or_path}.yaml"
         if not file.is_file():
             known = sorted(entry.name[:-5] for entry in there.iterdir() if entry.name.endswith(".yaml"))
-            raise FileNotFoundError(
-                f"assets/{folder} has no {name_or_path!r}; it has {', '.join(known) or 'nothing'}"
-            )
+            raise FileNotFoundError(f"assets/{folder} has no {name_or_path!r}; it has {', '.join(known) or 'nothing'}")
         text = file.read_text(encoding="utf-8")
     try:
         content = yaml.safe_load(text)

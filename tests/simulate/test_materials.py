@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from neuropil.simulate.materials import Material, MaterialTable, load_materials, load_structures
 from pydantic import ValidationError
+
+from neuropil.simulate.materials import Material, MaterialTable, load_materials, load_structures
 
 IDS = {
     "ecs": 0, "axoplasm": 1, "dendroplasm": 2, "astroplasm": 3, "myelin": 4, "mitochondrial_matrix": 5,
@@ -20,7 +21,7 @@ def test_shipped_tables_agree() -> None:
     table, structures = load_materials(), load_structures()
     assert {name: material.id for name, material in table.materials.items()} == IDS
     assert {structure.material for structure in structures.structures.values()} <= set(IDS)
-    assert structures["mitochondrion"].membrane_nm == 14
+    assert structures["mitochondrion"].membrane_nm == 18
 
 
 def test_heavier_stain_scatters_more() -> None:
@@ -57,9 +58,7 @@ def test_a_material_without_composition_is_refused() -> None:
 def test_ids_are_not_shared() -> None:
     pair = {"a": {"id": 3, "resin": 1}, "b": {"id": 3, "resin": 1}}
     with pytest.raises(ValidationError, match="a and b share the id 3"):
-        MaterialTable.model_validate(
-            {"source": "-", "fine_grain_nm": 20, "coarse_grain_nm": 70, "materials": pair}
-        )
+        MaterialTable.model_validate({"source": "-", "fine_grain_nm": 20, "coarse_grain_nm": 70, "materials": pair})
 
 
 def test_names_and_files_that_do_not_exist(tmp_path: Path) -> None:

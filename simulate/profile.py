@@ -1,0 +1,51 @@
+"""A calibrated profile: one instrument, one staining and one annotators' hand, fitted to real images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .annotator import AnnotatorStyle
+from .materials import MaterialTable, read_asset
+from .microscope import FibSem
+
+
+class Stain(BaseModel):
+    """What a profile sets of a material: its mass fraction of metal, and how unevenly that is spread."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fraction: Annotated[float, Field(ge=0.0, le=0.5)]
+    fine_grain_sd: Annotated[float, Field(ge=0.0, le=1.5)]
+    coarse_grain_sd: Annotated[float, Field(ge=0.0, le=1.5)]
+    between_cells_cv: Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Profile(BaseModel):
+    """Microscope, stains by material name, grain lengths in nm, annotators' style, and where it all comes from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    microscope: FibSem
+    fine_grain_nm: Annotated[float, Field(gt=0.0)]
+    coarse_grain_nm: Annotated[float, Field(gt=0.0)]
+    stains: dict[str, Stain]
+    annotator: AnnotatorStyle
+    provenance: dict[str, Any]
+
+    def stained(self, table: MaterialTable) -> MaterialTable:
+        """The material table with this profile's stains; ValueError for a material that it does not have."""
+        changed = {}
+        for name, stain in self.stains.items():
+            material = table[name].with_stain_fraction(stain.fraction)
+            changed[name] = material.model_copy(update=stain.model_dump(exclude={"fraction"}))
+        lengths = {"fine_grain_nm": self.fine_grain_nm, "coarse_grain_nm": self.coarse_grain_nm}
+        return table.with_materials(changed).model_copy(update=lengths)
+
+
+def load_profile(name_or_path: str | Path) -> Profile:
+    """Profile by asset name or YAML path; raises FileNotFoundError or pydantic's ValidationError."""
+    return Profile.model_validate(read_asset("profiles", name_or_path)[0])

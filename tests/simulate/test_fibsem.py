@@ -1,0 +1,185 @@
+"""Image formation: physics in the mean, noise in the spread, and the same bytes for any tiling."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from neuropil.simulate.fibsem import blur_reach, image_fibsem
+from neuropil.simulate.materials import Material, MaterialTable, load_materials
+from neuropil.simulate.microscope import FibSem, load_microscope
+from neuropil.simulate.truth import Truth
+from neuropil.voxelize.volume import Volume
+
+SIZE_NM = (5.0, 5.0, 5.0)
+
+
+def still(**update: object) -> FibSem:
+    """The shipped microscope without drift, with some values changed."""
+    base = load_microscope("fibsem").model_dump() | {"drift_gain_sd": 0.0, "drift_offset_grey": 0.0}
+    return FibSem.model_validate(base | update)
+
+
+def smooth_table() -> MaterialTable:
+    """The shipped materials, evenly stained."""
+    even = {"fine_grain_sd": 0.0, "coarse_grain_sd": 0.0, "between_cells_cv": 0.0}
+    table = load_materials()
+    return table.with_materials({n: m.model_copy(update=even) for n, m in table.materials.items()})
+
+
+def picture(block: Truth, table: MaterialTable, microscope: FibSem, seed: int = 0) -> npt.NDArray[np.uint8]:
+    rng = np.random.default_rng(seed)
+    return image_fibsem(block.materials, block.membrane, block.instances, table, microscope, rng).image.data
+
+
+def flat(material: int, shape: tuple[int, int, int] = (6, 64, 64), bilayer: int = 0, cell: int = 1) -> Truth:
+    return Truth(
+        Volume(np.full(shape, material, np.uint8), SIZE_NM),
+        Volume(np.full(shape, bilayer, np.uint8), SIZE_NM),
+        Volume(np.full(shape, cell, np.uint32), SIZE_NM),
+        Volume(np.zeros(shape, np.uint8), SIZE_NM),
+    )
+
+
+def expected_counts(eta: float, microscope: FibSem) -> float:
+    return microscope.dose_e_per_px * microscope.collection_efficiency * eta
+
+
+@pytest.mark.parametrize("name", ["dendroplasm", "mitochondrial_matrix", "psd"])
+def test_grey_follows_castaing_and_noise_follows_poisson(name: str) -> None:
+    table, microscope = smooth_table(), still()
+    image = picture(flat(table[name].id, (8, 100, 100)), table, microscope).astype(np.float64)
+    counts = expected_counts(table[name].backscatter(microscope.landing_energy_kev), microscope)
+    assert image.mean() == pytest.approx(microscope.offset_grey + microscope.gain_grey_per_electron * counts, abs=0.15)
+    # Rounding to whole grey levels adds a twelfth.
+    assert image.var() == pytest.approx(microscope.gain_grey_per_electron**2 * counts + 1 / 12, rel=0.03)
+
+
+def test_half_a_bilayer_is_mixed_by_mass() -> None:
+    table, microscope = smooth_table(), still(dose_e_per_px=1e7, gain_grey_per_electron=-0.335e-3, offset_grey=400.0)
+    image = picture(flat(table["axoplasm"].id, bilayer=128), table, microscope).astype(np.float64)
+    fraction = 128 / 255
+    plasm, lipid = table["axoplasm"], table["membrane"]
+    weights = np.array([(1 - fraction) * plasm.density_g_cm3, fraction * lipid.density_g_cm3])
+    eta = float(weights @ [plasm.backscatter(2.0), lipid.backscatter(2.0)] / weights.sum())
+    grey = microscope.offset_grey + microscope.gain_grey_per_electron * expected_counts(eta, microscope)
+    assert image.mean() == pytest.approx(grey, abs=0.6)
+
+
+def test_heavy_stain_is_dark(block: Truth) -> None:
+    image = picture(block, load_materials(), load_microscope("fibsem"))
+    membrane = block.membrane.data > 200
+    plain = (block.membrane.data == 0) & (block.classes.data <= 2) & (block.instances.data > 0)
+    assert image[plain].mean() - image[membrane].mean() > 35
+
+
+def test_blur_spreads_an_edge_as_its_width_says() -> None:
+    """Across an edge of two materials the mean profile has the Gaussian's standard deviation."""
+    table = smooth_table()
+    microscope = still(lateral_fwhm_nm=[30.0, 30.0], information_depth_share=0.0, dose_e_per_px=1e7,
+                       gain_grey_per_electron=-0.3e-3)  # fmt: skip
+    edge = flat(table["dendroplasm"].id, (3, 60, 81))
+    edge.materials.data[:, :, 40:] = table["psd"].id
+    profile = picture(edge, table, microscope).astype(np.float64).mean(axis=(0, 1))
+    slope = -np.diff(profile)
+    place = np.arange(80)
+    centre = (slope * place).sum() / slope.sum()
+    sigma_nm = 5.0 * np.sqrt((slope * (place - centre) ** 2).sum() / slope.sum())
+    assert centre == pytest.approx(39.0, abs=0.2)
+    assert sigma_nm == pytest.approx(30.0 / 2.3548, rel=0.12)
+
+
+def test_deeper_slices_shine_through_as_the_depth_says() -> None:
+    """A heavy slab that begins below slice 10 darkens slices before it, and none that are far away."""
+    table = smooth_table()
+    microscope = still(information_depth_share=0.08)
+    slab = flat(table["dendroplasm"].id, (24, 40, 40))
+    slab.materials.data[10:] = table["psd"].id
+    grey = picture(slab, table, microscope).astype(np.float64).mean(axis=(1, 2))
+    assert grey[0] - grey[9] > 5.0
+    assert np.all(np.diff(grey[:18]) < 1.0)
+    reach = blur_reach(microscope, SIZE_NM)[0]
+    assert grey[0] == pytest.approx(grey[9 - reach], abs=1.0)
+
+
+def test_tiles_agree_with_the_whole_byte_for_byte(block: Truth) -> None:
+    table = load_materials()
+    microscope = still(dwell_correlation=0.4, curtaining_grey=3.0, charging_grey=2.0, charging_length_nm=30.0,
+                       read_noise_grey=2.0, drift_gain_sd=0.02, drift_offset_grey=1.0)  # fmt: skip
+    whole = picture(block, table, microscope)
+    rz, ry, rx = blur_reach(microscope, SIZE_NM)
+    start, shape = (4, 50, 60), (16, 90, 140)
+    tile = picture(block.crop(start, shape), table, microscope)
+    inner = tuple(slice(r, n - r) for r, n in zip((rz, ry, rx), shape, strict=True))
+    there = tuple(slice(s + r, s + n - r) for s, r, n in zip(start, (rz, ry, rx), shape, strict=True))
+    assert tile[inner].size > 10_000
+    assert np.array_equal(tile[inner], whole[there])
+
+
+def test_the_generator_decides_the_image(block: Truth) -> None:
+    table, microscope = load_materials(), load_microscope("fibsem")
+    small = block.crop((0, 0, 0), (4, 60, 60))
+    assert np.array_equal(picture(small, table, microscope, 1), picture(small, table, microscope, 1))
+    differs = picture(small, table, microscope, 1) != picture(small, table, microscope, 2)
+    assert differs.mean() > 0.8
+
+
+def test_cells_differ_in_stain_and_grain_mottles_them() -> None:
+    table, microscope = load_materials(), still(dose_e_per_px=1e7, gain_grey_per_electron=-0.3e-3)
+    even = smooth_table()
+    pair = flat(table["axoplasm"].id, (4, 80, 160))
+    pair.instances.data[:, :, 80:] = 9
+    means = [picture(pair, table, microscope)[:, :, side].mean() for side in (slice(0, 70), slice(90, 160))]
+    assert abs(means[0] - means[1]) > 1.0
+    assert picture(pair, table, microscope).std() > 5.0 > picture(pair, even, microscope).std()
+
+
+def test_noise_is_correlated_along_the_scan_line_alone() -> None:
+    table = smooth_table()
+    image = picture(flat(1, (2, 200, 200)), table, still(dwell_correlation=0.6)).astype(np.float64)
+    image -= image.mean()
+    along = (image[..., :-1] * image[..., 1:]).mean() / image.var()
+    across = (image[:, :-1] * image[:, 1:]).mean() / image.var()
+    assert along == pytest.approx(0.6, abs=0.03)
+    assert abs(across) < 0.03
+
+
+def test_few_electrons_are_poisson() -> None:
+    """At 3 detected electrons the share of empty pixels is e⁻³."""
+    table = smooth_table()
+    eta = table["axoplasm"].backscatter(2.0)
+    microscope = still(dose_e_per_px=3.0 / (0.6 * eta), gain_grey_per_electron=10.0, offset_grey=0.0)
+    image = picture(flat(1, (2, 200, 200)), table, microscope)
+    assert (image == 0).mean() == pytest.approx(np.exp(-3.0), rel=0.05)
+    assert (image / 10.0).mean() == pytest.approx(3.0, rel=0.02)
+
+
+def test_volumes_that_do_not_fit_are_refused(block: Truth) -> None:
+    table, microscope, rng = load_materials(), load_microscope("fibsem"), np.random.default_rng(0)
+    materials, membrane, instances = block.materials, block.membrane, block.instances
+    with pytest.raises(ValueError, match="membrane has shape"):
+        image_fibsem(materials, membrane.crop((0, 0, 0), (2, 2, 2)), instances, table, microscope, rng)
+    with pytest.raises(ValueError, match="instances is uint8"):
+        image_fibsem(materials, membrane, membrane, table, microscope, rng)
+    with pytest.raises(ValueError, match="voxel size"):
+        other = Volume(membrane.data, (5.0, 5.0, 6.0))
+        image_fibsem(materials, other, instances, table, microscope, rng)
+    few = table.model_copy(
+        update={
+            "materials": {"axoplasm": table["axoplasm"], "membrane": table["membrane"], "ecs": Material(id=0, resin=1)}
+        }
+    )
+    with pytest.raises(ValueError, match="no material with id 2"):
+        image_fibsem(materials, membrane, instances, few, microscope, rng)
+
+
+def test_parameters_tell_what_was_done(block: Truth) -> None:
+    microscope = load_microscope("fibsem")
+    small = block.crop((3, 0, 0), (5, 20, 20))
+    shot = image_fibsem(
+        small.materials, small.membrane, small.instances, load_materials(), microscope, np.random.default_rng(0)
+    )
+    assert shot.image.origin_nm == (15.0, 0.0, 0.0)
+    assert shot.parameters["microscope"]["landing_energy_kev"] == microscope.landing_energy_kev
+    assert len(shot.parameters["drift_gain"]) == 5
