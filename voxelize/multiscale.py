@@ -38,8 +38,7 @@ def halved_axes(voxel_size_nm: Sequence[float], shape_zyx: Sequence[int]) -> tup
     """Factors (z, y, x) to the next level: 2 along the fine axes, 1 along an axis already twice as coarse."""
     finest = min(voxel_size_nm)
     z, y, x = (
-        2 if size < 2 * finest and count > 1 else 1
-        for size, count in zip(voxel_size_nm, shape_zyx, strict=True)
+        2 if size < 2 * finest and count > 1 else 1 for size, count in zip(voxel_size_nm, shape_zyx, strict=True)
     )
     return z, y, x
 
@@ -71,9 +70,7 @@ class Level:
     translation_nm: Triple
 
 
-def pyramid_levels(
-    voxel_size_nm: Triple, origin_nm: Triple, shape_zyx: Sequence[int], count: int
-) -> list[Level]:
+def pyramid_levels(voxel_size_nm: Triple, origin_nm: Triple, shape_zyx: Sequence[int], count: int) -> list[Level]:
     """The levels "0", "1", …; a coarse voxel's place is the middle of the fine ones it stands for."""
     levels = [Level("0", (1, 1, 1), voxel_size_nm, origin_nm)]
     shape = tuple(shape_zyx)
@@ -82,8 +79,7 @@ def pyramid_levels(
         factors = halved_axes(last.voxel_size_nm, shape)
         coarse_z, coarse_y, coarse_x = (s * f for s, f in zip(last.voxel_size_nm, factors, strict=True))
         z, y, x = (
-            t + (f - 1) / 2 * s
-            for t, f, s in zip(last.translation_nm, factors, last.voxel_size_nm, strict=True)
+            t + (f - 1) / 2 * s for t, f, s in zip(last.translation_nm, factors, last.voxel_size_nm, strict=True)
         )
         levels.append(Level(str(len(levels)), factors, (coarse_z, coarse_y, coarse_x), (z, y, x)))
         shape = tuple(math.ceil(n / f) for n, f in zip(shape, factors, strict=True))
@@ -199,9 +195,7 @@ def open_multiscale(group: zarr.Group) -> MultiscaleImage:
     axes = "".join(axis["name"] for axis in named)
     scale, translation = [1.0] * array.ndim, [0.0] * array.ndim
     # A pyramid's own transformations come on top of those of its levels.
-    steps = list(dataset.get("coordinateTransformations", [])) + list(
-        multiscale.get("coordinateTransformations", [])
-    )
+    steps = list(dataset.get("coordinateTransformations", [])) + list(multiscale.get("coordinateTransformations", []))
     for step in steps:
         if step.get("type") == "scale":
             scale = [a * b for a, b in zip(scale, step["scale"], strict=True)]

@@ -24,10 +24,17 @@ LARGEST_STEP = 1 << 29
 #: Lines of a pencil along z and along y.
 PENCIL = 16
 
+#: Twice the area (nm²) up to which a face counts as an edge, and what bounds are widened by against rounding.
+NO_AREA = 1e-9
+SLACK_NM = 1e-2
+
 _U = np.uint64
 _MIX_A, _MIX_B = _U(0xBF58476D1CE4E5B9), _U(0x94D049BB133111EB)
 _ODD, _S30, _S27, _S31, _S32 = _U(0x9E3779B97F4A7C15), _U(30), _U(27), _U(31), _U(32)
-_INF = np.float32(np.inf)
+_F = np.float32
+_INF, _ZERO = _F(np.inf), _F(0)
+#: Voxels of a line whose distances are computed at a time.
+LANES = 8
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -61,6 +68,7 @@ def survey(  # type: ignore[no-untyped-def]
     keys,
     bounds,
     turns,
+    merged,
     faults,
 ):
     """Round the vertices of parts first … last - 1 to steps, bound them, and check that each part is closed.
@@ -95,6 +103,7 @@ def survey(  # type: ignore[no-untyped-def]
             keys[vertex] = key
         directed = _U(0)
         undirected = _U(0)
+        by_index = _U(0)
         volume = 0.0
         for face in range(face_start[part], face_start[part + 1]):
             a = faces[face, 0] + low
@@ -103,6 +112,12 @@ def survey(  # type: ignore[no-untyped-def]
             for side in range(3):
                 tail = keys[a] if side == 0 else (keys[b] if side == 1 else keys[c])
                 head = keys[b] if side == 0 else (keys[c] if side == 1 else keys[a])
+                p = a if side == 0 else (b if side == 1 else c)
+                q = b if side == 0 else (c if side == 1 else a)
+                if p < q:
+                    by_index += _mix(_U(p) * _ODD ^ _mix(_U(q)))
+                else:
+                    by_index -= _mix(_U(q) * _ODD ^ _mix(_U(p)))
                 if tail < head:
                     edge = _mix(tail ^ _mix(head + _ODD))
                     directed += edge
@@ -115,6 +130,7 @@ def survey(  # type: ignore[no-untyped-def]
             bx, by, bz = _from(steps, low, b)
             cx, cy, cz = _from(steps, low, c)
             volume += ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
+        merged[part] = by_index == _U(0)
         if directed == _U(0):
             turns[part] = 1 if volume >= 0 else -1
         else:
@@ -177,12 +193,8 @@ def sort_into_pencils(  # type: ignore[no-untyped-def]
                 near = high_x + reach_x > x_low
                 ay, by, cy = np.int64(steps[a, 1]), np.int64(steps[b, 1]), np.int64(steps[c, 1])
                 az, bz, cz = np.int64(steps[a, 2]), np.int64(steps[b, 2]), np.int64(steps[c, 2])
-                z0, z1 = _pencil_range(
-                    min(az, bz, cz), max(az, bz, cz), reach_z if near else 0, box[0], box[3]
-                )
-                y0, y1 = _pencil_range(
-                    min(ay, by, cy), max(ay, by, cy), reach_y if near else 0, box[1], box[4]
-                )
+                z0, z1 = _pencil_range(min(az, bz, cz), max(az, bz, cz), reach_z if near else 0, box[0], box[3])
+                y0, y1 = _pencil_range(min(ay, by, cy), max(ay, by, cy), reach_y if near else 0, box[1], box[4])
                 for pencil_z in range(z0, z1 + 1):
                     for pencil_y in range(y0, y1 + 1):
                         pencil = pencil_z * pencils_y + pencil_y
@@ -199,6 +211,12 @@ def _first_line(low_y, low_z, high_y, high_z, z):  # type: ignore[no-untyped-def
     offset = low_y - HALF
     numerator = (offset & (STEPS_PER_VOXEL - 1)) * rise + (high_y - low_y) * (z - low_z)
     return (offset >> STEP_BITS) - (-numerator) // (rise << STEP_BITS)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _inverse(slope):  # type: ignore[no-untyped-def]
+    """1 / slope, or 0 for a slope so small that the bound it gives is taken as none along the line."""
+    return 1.0 / slope if abs(slope) > 1e-6 else 0.0
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -320,8 +338,128 @@ def _sorted_crossings(count, lines, columns, signs, line_start, sorted_columns, 
 
 
 @njit(nogil=True, cache=True)
+def face_spreads(  # type: ignore[no-untyped-def]
+    steps, faces, vertex_start, face_start, turns, merged, membranes_nm, nm_per_step, first, last, axes, leans, spreads
+):
+    """How far from its own normal a face can be the nearest one: the sine of that angle, for membraned parts.
+
+    A point whose nearest place on the surface is on an edge or vertex lies, seen from there, within the
+    normals around it. So if all normals around vertex v are within a(v) of an axis, a face with that vertex
+    is nearest only for points within a(v) + (its own angle to the axis) of its normal. The angles of smooth
+    meshes are small, and the band above a face hardly wider than the face. Where the bound reaches 90°, the
+    sine is 1, which always holds.
+
+    merged: (p,) 1 where faces that meet have vertices in common; axes: scratch, (n, 3); leans: scratch, (n,);
+    spreads: out, (m,) float32.
+    """
+    for part in range(first, last):
+        if membranes_nm[part] <= 0:
+            continue
+        start = vertex_start[part]
+        if turns[part] == 0 or merged[part] == 0:
+            spreads[face_start[part] : face_start[part + 1]] = 1.0
+            continue
+        axes[start : vertex_start[part + 1]] = 0.0
+        leans[start : vertex_start[part + 1]] = 1.0
+        # The cosine of the largest angle at each vertex, then for each face the sum of two angles.
+        for sweep in range(3):
+            for face in range(face_start[part], face_start[part + 1]):
+                a, b, c = faces[face, 0] + start, faces[face, 1] + start, faces[face, 2] + start
+                ax, ay, az = np.int64(steps[a, 0]), np.int64(steps[a, 1]), np.int64(steps[a, 2])
+                bx, by, bz = (
+                    (steps[b, 0] - ax) * nm_per_step[0],
+                    (steps[b, 1] - ay) * nm_per_step[1],
+                    (steps[b, 2] - az) * nm_per_step[2],
+                )
+                cx, cy, cz = (
+                    (steps[c, 0] - ax) * nm_per_step[0],
+                    (steps[c, 1] - ay) * nm_per_step[1],
+                    (steps[c, 2] - az) * nm_per_step[2],
+                )
+                nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+                length = np.sqrt(nx * nx + ny * ny + nz * nz)
+                if length <= NO_AREA:
+                    continue
+                spread = 0.0
+                for corner in range(3):
+                    vertex = a if corner == 0 else (b if corner == 1 else c)
+                    if sweep == 0:
+                        axes[vertex, 0] += nx
+                        axes[vertex, 1] += ny
+                        axes[vertex, 2] += nz
+                        continue
+                    ox, oy, oz = axes[vertex, 0], axes[vertex, 1], axes[vertex, 2]
+                    norm = np.sqrt(ox * ox + oy * oy + oz * oz) * length
+                    cosine = (nx * ox + ny * oy + nz * oz) / norm if norm > 0 else -1.0
+                    if sweep == 1:
+                        leans[vertex] = min(leans[vertex], cosine)
+                        continue
+                    lean = leans[vertex]
+                    if lean <= 0 or cosine <= 0:
+                        spread = 1.0
+                        continue
+                    sine, lean_sine = np.sqrt(max(1 - cosine * cosine, 0.0)), np.sqrt(max(1 - lean * lean, 0.0))
+                    beyond = cosine * lean - sine * lean_sine <= 0
+                    spread = max(spread, 1.0 if beyond else sine * lean + cosine * lean_sine)
+                if sweep == 2:
+                    spreads[face] = min(spread + 1e-4, 1.0)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _past(along, length):  # type: ignore[no-untyped-def]
+    """How far a point is past the ends of an edge."""
+    return -along if along < _ZERO else (along - length if along > length else _ZERO)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _squared_distances(  # type: ignore[no-untyped-def]
+    steps,
+    step_nm,
+    h_x,
+    h,
+    o1_x,
+    o1,
+    o2_x,
+    o2,
+    o3_x,
+    o3,
+    t1_x,
+    t1,
+    t2_x,
+    t2,
+    t3_x,
+    t3,
+    length1,
+    length2,
+    length3,
+    squares,
+):
+    """Squared distances to a triangle of LANES voxels along x, the first of them `steps` from its first corner.
+
+    All terms are linear along the line: the height h over the plane, and for each edge how far outside it
+    (o) and how far along it (t) a point is. There are no branches, so that one instruction serves all lanes.
+    """
+    for lane in range(LANES):
+        x = _F(steps + np.int32(lane * STEPS_PER_VOXEL)) * step_nm
+        height = h_x * x + h
+        outside1, outside2, outside3 = o1_x * x + o1, o2_x * x + o2, o3_x * x + o3
+        past1, past2, past3 = (
+            _past(t1_x * x + t1, length1),
+            _past(t2_x * x + t2, length2),
+            _past(t3_x * x + t3, length3),
+        )
+        aside1 = outside1 * outside1 + past1 * past1
+        aside2 = outside2 * outside2 + past2 * past2
+        aside3 = outside3 * outside3 + past3 * past3
+        aside = aside1 if aside1 < aside2 else aside2
+        aside = aside if aside < aside3 else aside3
+        above = (outside1 <= _ZERO) & (outside2 <= _ZERO) & (outside3 <= _ZERO)
+        squares[lane] = height * height + (_ZERO if above else aside)
+
+
+@njit(nogil=True, cache=True)
 def _nearest_surface(  # type: ignore[no-untyped-def]
-    steps, faces, start, entries, first, last, turn, depth_nm, outer_nm, size_nm,
+    steps, faces, spreads, start, entries, first, last, turn, depth_nm, outer_nm, size_nm,
     z_first, z_last, y_first, y_last, x_origin, x_count, nearest, half_width, touched,
 ):  # fmt: skip
     """Squared distance (nm²) of the voxels in a part's narrow band to its surface, and which voxels these are.
@@ -332,7 +470,14 @@ def _nearest_surface(  # type: ignore[no-untyped-def]
     size_x, size_y, size_z = size_nm[0], size_nm[1], size_nm[2]
     step_x, step_y, step_z = size_x / STEPS_PER_VOXEL, size_y / STEPS_PER_VOXEL, size_z / STEPS_PER_VOXEL
     reach = max(depth_nm, outer_nm)
-    reach_squared = reach * reach
+    reach_squared = _F(reach * reach)
+    squares = np.empty(LANES, np.float32)
+    # Signed distances from a face's plane, outward positive, between which the band lies.
+    plane_low, plane_high = -depth_nm - SLACK_NM, outer_nm + SLACK_NM
+    if turn < 0:
+        plane_low, plane_high = -outer_nm - SLACK_NM, depth_nm + SLACK_NM
+    elif turn == 0:
+        plane_low, plane_high = -reach - SLACK_NM, reach + SLACK_NM
     count = 0
     for entry in range(first, last):
         face = entries[entry]
@@ -343,13 +488,40 @@ def _nearest_surface(  # type: ignore[no-untyped-def]
         cx, cy, cz = (steps[c, 0] - ax) * step_x, (steps[c, 1] - ay) * step_y, (steps[c, 2] - az) * step_z
         nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
         length = np.sqrt(nx * nx + ny * ny + nz * nz)
-        edge = np.sqrt(bx * bx + by * by + bz * bz)
-        if length <= 1e-9 or edge <= 0.0:
+        if length <= NO_AREA:
             # Without area it is the edges that its neighbours have too.
             continue
         nx, ny, nz = nx / length, ny / length, nz / length
-        half = 0.5 * (abs(nx) * size_x + abs(ny) * size_y + abs(nz) * size_z)
+        margin = reach * spreads[face] + SLACK_NM
+        # What the band above the face, widened by the margin, takes up along each axis; a voxel whose centre
+        # is at index i is at i * size - base, relative to the first corner.
+        wide = margin * np.sqrt(max(1 - nz * nz, 0.0))
+        base = (az - HALF) * step_z
+        low = min(0.0, bz, cz) - wide + min(plane_low * nz, plane_high * nz)
+        high = max(0.0, bz, cz) + wide + max(plane_low * nz, plane_high * nz)
+        row_first = max(np.int64(np.ceil((low + base) / size_z)), z_first)
+        row_last = min(np.int64(np.floor((high + base) / size_z)), z_last)
+        if row_first > row_last:
+            continue
+        wide = margin * np.sqrt(max(1 - ny * ny, 0.0))
+        base = (ay - HALF) * step_y
+        low = min(0.0, by, cy) - wide + min(plane_low * ny, plane_high * ny)
+        high = max(0.0, by, cy) + wide + max(plane_low * ny, plane_high * ny)
+        line_first = max(np.int64(np.ceil((low + base) / size_y)), y_first)
+        line_last = min(np.int64(np.floor((high + base) / size_y)), y_last)
+        if line_first > line_last:
+            continue
+        wide = margin * np.sqrt(max(1 - nx * nx, 0.0))
+        base_x = (ax - HALF) * step_x
+        low_x = min(0.0, bx, cx) - wide + min(plane_low * nx, plane_high * nx)
+        high_x = max(0.0, bx, cx) + wide + max(plane_low * nx, plane_high * nx)
+        low_x = max(low_x, x_origin * size_x - base_x)
+        high_x = min(high_x, (x_origin + x_count - 1) * size_x - base_x)
+        if low_x > high_x:
+            continue
+        half = _F(0.5 * (abs(nx) * size_x + abs(ny) * size_y + abs(nz) * size_z))
         # The face's own plane: u along its first edge, v across, corners (0, 0), (edge, 0), (c_u, c_v).
+        edge = np.sqrt(bx * bx + by * by + bz * bz)
         ux, uy, uz = bx / edge, by / edge, bz / edge
         vx, vy, vz = ny * uz - nz * uy, nz * ux - nx * uz, nx * uy - ny * ux
         c_u = cx * ux + cy * uy + cz * uz
@@ -358,86 +530,75 @@ def _nearest_surface(  # type: ignore[no-untyped-def]
         third = np.sqrt(c_u * c_u + c_v * c_v)
         d2u, d2v = (c_u - edge) / second, c_v / second
         d3u, d3v = -c_u / third, -c_v / third
-        # Signed distances from the plane, outward positive, between which the band lies.
-        plane_low, plane_high = -depth_nm, outer_nm
-        if turn < 0:
-            plane_low, plane_high = -outer_nm, depth_nm
-        elif turn == 0:
-            plane_low, plane_high = -reach, reach
-        # A ball around the face.
-        mx, my, mz = (bx + cx) / 3, (by + cy) / 3, (bz + cz) / 3
-        radius = np.sqrt(
-            max(
-                mx * mx + my * my + mz * mz,
-                (bx - mx) * (bx - mx) + (by - my) * (by - my) + (bz - mz) * (bz - mz),
-                (cx - mx) * (cx - mx) + (cy - my) * (cy - my) + (cz - mz) * (cz - mz),
-            )
-        )
-        ball = (radius + reach) * (radius + reach)
-        low_x, high_x = min(0.0, bx, cx) - reach, max(0.0, bx, cx) + reach
-        low_y, high_y = min(0.0, by, cy) - reach, max(0.0, by, cy) + reach
-        low_z, high_z = min(0.0, bz, cz) - reach, max(0.0, bz, cz) + reach
-        # Voxel i's centre is at i * size - base, relative to the first corner.
-        base_x, base_y, base_z = (ax - HALF) * step_x, (ay - HALF) * step_y, (az - HALF) * step_z
-        row_first = max(np.int64(np.ceil((low_z + base_z) / size_z)), z_first)
-        row_last = min(np.int64(np.floor((high_z + base_z) / size_z)), z_last)
-        line_first = max(np.int64(np.ceil((low_y + base_y) / size_y)), y_first)
-        line_last = min(np.int64(np.floor((high_y + base_y) / size_y)), y_last)
+        # In space, the outward normals of the second and third edge within the plane; that of the first is
+        # -v.
+        px, py, pz = ux * d2v - vx * d2u, uy * d2v - vy * d2u, uz * d2v - vz * d2u
+        qx, qy, qz = ux * d3v - vx * d3u, uy * d3v - vy * d3u, uz * d3v - vz * d3u
+        p_offset = edge * d2v
+        # And their directions.
+        r_x, s_x = ux * d2u + vx * d2v, ux * d3u + vx * d3v
+        per_n, per_v, per_p, per_q = _inverse(nx), _inverse(-vx), _inverse(px), _inverse(qx)
         for row in range(row_first, row_last + 1):
             rz = float((row << STEP_BITS) + HALF - az) * step_z
             for line in range(line_first, line_last + 1):
                 ry = float((line << STEP_BITS) + HALF - ay) * step_y
-                left_over = ball - (rz - mz) * (rz - mz) - (ry - my) * (ry - my)
-                if left_over <= 0:
-                    continue
-                along = np.sqrt(left_over)
-                x_low, x_high = max(low_x, mx - along), min(high_x, mx + along)
                 plane = ny * ry + nz * rz
-                if abs(nx) > 1e-6:
-                    one, two = (plane_low - plane) / nx, (plane_high - plane) / nx
-                    x_low, x_high = max(x_low, min(one, two)), min(x_high, max(one, two))
-                elif plane < plane_low - 1e-3 or plane > plane_high + 1e-3:
+                v_line = vy * ry + vz * rz
+                p_line = py * ry + pz * rz - p_offset
+                q_line = qy * ry + qz * rz
+                # The part of the line that is within the band and within the margin of the three edges.
+                x_low, x_high = low_x, high_x
+                if per_n > 0:
+                    x_low, x_high = max(x_low, (plane_low - plane) * per_n), min(x_high, (plane_high - plane) * per_n)
+                elif per_n < 0:
+                    x_low, x_high = max(x_low, (plane_high - plane) * per_n), min(x_high, (plane_low - plane) * per_n)
+                elif plane < plane_low or plane > plane_high:
                     continue
-                column_first = max(np.int64(np.ceil((x_low + base_x) / size_x)), x_origin)
-                column_last = min(np.int64(np.floor((x_high + base_x) / size_x)), x_origin + x_count - 1)
+                if per_v > 0:
+                    x_high = min(x_high, (margin + v_line) * per_v)
+                elif per_v < 0:
+                    x_low = max(x_low, (margin + v_line) * per_v)
+                elif -v_line > margin:
+                    continue
+                if per_p > 0:
+                    x_high = min(x_high, (margin - p_line) * per_p)
+                elif per_p < 0:
+                    x_low = max(x_low, (margin - p_line) * per_p)
+                elif p_line > margin:
+                    continue
+                if per_q > 0:
+                    x_high = min(x_high, (margin - q_line) * per_q)
+                elif per_q < 0:
+                    x_low = max(x_low, (margin - q_line) * per_q)
+                elif q_line > margin:
+                    continue
+                if x_low > x_high:
+                    continue
+                column_first = np.int64(np.ceil((x_low + base_x) / size_x - 1e-6))
+                column_last = np.int64(np.floor((x_high + base_x) / size_x + 1e-6))
+                column_first, column_last = max(column_first, x_origin), min(column_last, x_origin + x_count - 1)
                 if column_first > column_last:
                     continue
-                u_line, v_line = uy * ry + uz * rz, vy * ry + vz * rz
-                voxel = ((row - z_first) * PENCIL + line - y_first) * x_count + column_first - x_origin
-                for column in range(column_first, column_last + 1):
-                    rx = float((column << STEP_BITS) + HALF - ax) * step_x
-                    height = nx * rx + plane
-                    squared = height * height
-                    best = nearest[voxel]
-                    if squared < best:
-                        u, v = ux * rx + u_line, vx * rx + v_line
-                        # How far outside each edge, in the plane.
-                        out1 = -v
-                        out2 = (u - edge) * d2v - v * d2u
-                        out3 = u * d3v - v * d3u
-                        if out1 > 0 or out2 > 0 or out3 > 0:
-                            aside = np.inf
-                            if out1 > 0:
-                                past = u if u < 0 else (u - edge if u > edge else 0.0)
-                                aside = out1 * out1 + past * past
-                            if out2 > 0:
-                                t = (u - edge) * d2u + v * d2v
-                                past = t if t < 0 else (t - second if t > second else 0.0)
-                                aside = min(aside, out2 * out2 + past * past)
-                            if out3 > 0:
-                                t = (u - c_u) * d3u + (v - c_v) * d3v
-                                past = t if t < 0 else (t - third if t > third else 0.0)
-                                aside = min(aside, out3 * out3 + past * past)
-                            squared += aside
+                u_line = uy * ry + uz * rz
+                r_line = d2u * (u_line - edge) + d2v * v_line
+                s_line = d3u * (u_line - c_u) + d3v * (v_line - c_v)
+                while count + column_last - column_first >= touched.size:
+                    touched = _grown(touched)
+                voxel = ((row - z_first) * PENCIL + line - y_first) * x_count - x_origin
+                for block in range(column_first, column_last + 1, LANES):
+                    _squared_distances(
+                        np.int32((block << STEP_BITS) + HALF - ax), _F(step_x), _F(nx), _F(plane), _F(-vx), _F(-v_line),
+                        _F(px), _F(p_line), _F(qx), _F(q_line), _F(ux), _F(u_line), _F(r_x), _F(r_line), _F(s_x),
+                        _F(s_line), _F(edge), _F(second), _F(third), squares,
+                    )  # fmt: skip
+                    for lane in range(min(LANES, column_last + 1 - block)):
+                        place = voxel + block + lane
+                        squared, best = squares[lane], nearest[place]
                         if squared < best and squared <= reach_squared:
-                            if best == _INF:
-                                if count == touched.size:
-                                    touched = _grown(touched)
-                                touched[count] = voxel
-                                count += 1
-                            nearest[voxel] = squared
-                            half_width[voxel] = half
-                    voxel += 1
+                            touched[count] = place
+                            count += best == _INF
+                            nearest[place] = squared
+                            half_width[place] = half
     return count, touched
 
 
@@ -449,7 +610,7 @@ def _share(depth, half):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def paint_pencils(  # type: ignore[no-untyped-def]
-    steps, faces, vertex_start, face_start, turns, membranes_nm, size_nm, box, entries, entry_start,
+    steps, faces, spreads, vertex_start, face_start, turns, membranes_nm, size_nm, box, entries, entry_start,
     first_pencil, last_pencil, part_instance, part_class, part_material, instances, classes, materials, membrane,
 ):  # fmt: skip
     """Voxelize pencils first_pencil … last_pencil - 1 of a box into the four arrays (z, y, x).
@@ -500,7 +661,7 @@ def paint_pencils(  # type: ignore[no-untyped-def]
             for again in range(2):
                 if again == 1 and thickness > 0:
                     near, touched = _nearest_surface(
-                        steps, faces, start, entries, entry, stop, turns[part], thickness + diagonal, diagonal,
+                        steps, faces, spreads, start, entries, entry, stop, turns[part], thickness + diagonal, diagonal,
                         size_nm, z_first + box[0], z_last + box[0], y_first + box[1], y_last + box[1], box[2],
                         x_count, nearest, half_width, touched,
                     )  # fmt: skip
@@ -534,14 +695,14 @@ def paint_pencils(  # type: ignore[no-untyped-def]
             for y in range(y_first, y_last + 1):
                 voxel = ((z - z_first) * PENCIL + y - y_first) * x_count
                 for x in range(x_count):
-                    part = owner[voxel]
-                    if part >= 0:
-                        instances[z, y, x] = part_instance[part]
-                        classes[z, y, x] = part_class[part]
-                        materials[z, y, x] = part_material[part]
-                    else:
-                        instances[z, y, x] = 0
-                        classes[z, y, x] = 0
-                        materials[z, y, x] = 0
-                    membrane[z, y, x] = np.uint8(np.rint(cover[voxel] * np.float32(255.0)))
-                    voxel += 1
+                    membrane[z, y, x] = np.uint8(cover[voxel + x] * np.float32(255.0) + np.float32(0.5))
+                x = 0
+                while x < x_count:
+                    part = owner[voxel + x]
+                    end = x + 1
+                    while end < x_count and owner[voxel + end] == part:
+                        end += 1
+                    instances[z, y, x:end] = part_instance[part] if part >= 0 else 0
+                    classes[z, y, x:end] = part_class[part] if part >= 0 else 0
+                    materials[z, y, x:end] = part_material[part] if part >= 0 else 0
+                    x = end

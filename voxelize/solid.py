@@ -78,13 +78,9 @@ class Box:
     def __post_init__(self) -> None:
         origin, shape = tuple(int(value) for value in self.origin), tuple(int(value) for value in self.shape)
         if len(origin) != 3 or len(shape) != 3 or min(shape) < 1:
-            raise ValueError(
-                f"a box of shape {shape} at {origin} is none: both are z, y, x, and a shape is 1 or more."
-            )
+            raise ValueError(f"a box of shape {shape} at {origin} is none: both are z, y, x, and a shape is 1 or more.")
         if max(abs(value) + size for value, size in zip(origin, shape, strict=True)) > FARTHEST_VOXEL:
-            raise ValueError(
-                f"the box of {shape} voxels at {origin} leaves the lattice of ±{FARTHEST_VOXEL} voxels."
-            )
+            raise ValueError(f"the box of {shape} voxels at {origin} leaves the lattice of ±{FARTHEST_VOXEL} voxels.")
         object.__setattr__(self, "origin", origin)
         object.__setattr__(self, "shape", shape)
 
@@ -96,8 +92,7 @@ class Box:
         for corner in itertools.product(*steps):
             z, y, x = (low + offset for low, offset in zip(self.origin, corner, strict=True))
             nz, ny, nx = (
-                min(tile, whole - offset)
-                for tile, whole, offset in zip(shape, self.shape, corner, strict=True)
+                min(tile, whole - offset) for tile, whole, offset in zip(shape, self.shape, corner, strict=True)
             )
             yield Box((z, y, x), (nz, ny, nx))
 
@@ -154,6 +149,7 @@ class Scene:
                 scanline.paint_pencils(
                     mesh.steps,
                     mesh.faces,
+                    mesh.spreads,
                     mesh.vertex_start,
                     mesh.face_start,
                     mesh.turns,
@@ -214,6 +210,7 @@ class _FlatMesh:
 
     steps: np.ndarray
     faces: np.ndarray
+    spreads: np.ndarray
     vertex_start: np.ndarray
     face_start: np.ndarray
     bounds: np.ndarray
@@ -237,18 +234,52 @@ def _flat_mesh(parts: Sequence[Part], voxel_size_nm: Triple, threads: int) -> _F
     keys = np.empty(len(vertices), np.uint64)
     bounds = np.empty((count, 6), np.int64)
     turns = np.ones(count, np.int8)
-    faults = np.zeros(count, np.int8)
+    merged, faults = np.zeros(count, np.int8), np.zeros(count, np.int8)
     # Shares of the parts with about as many faces each.
     cuts = np.searchsorted(face_start, np.linspace(0, face_start[-1], 4 * threads + 1)[1:-1]).tolist()
     cuts = [0, *(min(cut, count) for cut in cuts), count]
 
     def survey(first: int, last: int) -> None:
         scanline.survey(
-            vertices, faces, vertex_start, face_start, steps_per_um, first, last, steps, keys, bounds, turns, faults
-        )  # fmt: skip
+            vertices,
+            faces,
+            vertex_start,
+            face_start,
+            steps_per_um,
+            first,
+            last,
+            steps,
+            keys,
+            bounds,
+            turns,
+            merged,
+            faults,
+        )
+
+    membranes_nm = np.array([part.membrane_nm for part in parts], np.float64)
+    axes, leans = np.empty(vertices.shape), np.empty(len(vertices))
+    spreads = np.empty(len(faces), np.float32)
+
+    def spread(first: int, last: int) -> None:
+        scanline.face_spreads(
+            steps,
+            faces,
+            vertex_start,
+            face_start,
+            turns,
+            merged,
+            membranes_nm,
+            size_xyz_nm / scanline.STEPS_PER_VOXEL,
+            first,
+            last,
+            axes,
+            leans,
+            spreads,
+        )
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(survey, cuts[:-1], cuts[1:]))
+        list(pool.map(spread, cuts[:-1], cuts[1:]))
     for part in np.flatnonzero(faults)[:1]:
         name = f"part {part} (instance {parts[part].instance}, class {parts[part].class_id})"
         if faults[part] == 2:
@@ -256,12 +287,12 @@ def _flat_mesh(parts: Sequence[Part], voxel_size_nm: Triple, threads: int) -> _F
         raise ValueError(
             f"{name} is not closed: {_open_edges(parts[part])} of its edges are not shared by exactly two faces."
         )
-    membranes_nm = np.array([part.membrane_nm for part in parts], np.float64)
     diagonal_nm = 0.5 * float(np.linalg.norm(size_xyz_nm))
     reach = np.ceil((membranes_nm + diagonal_nm)[:, None] / size_xyz_nm * scanline.STEPS_PER_VOXEL)
     return _FlatMesh(
         steps,
         faces,
+        spreads,
         vertex_start,
         face_start,
         bounds,

@@ -58,9 +58,7 @@ class Volume:
             raise ValueError(f"origin_nm is {origin}, but it has to be three finite numbers in nm (z, y, x).")
         channels = tuple(str(name) for name in self.channels)
         if self.axes == "czyx" and len(channels) != data.shape[0]:
-            raise ValueError(
-                f"channels names {len(channels)} channels, but the data has {data.shape[0]} of them."
-            )
+            raise ValueError(f"channels names {len(channels)} channels, but the data has {data.shape[0]} of them.")
         if self.axes == "zyx" and channels:
             raise ValueError(f"channels is {channels}, but axes 'zyx' have none.")
         object.__setattr__(self, "data", data)
@@ -83,9 +81,7 @@ class Volume:
     def with_data(self, data: np.ndarray, axes: str = "zyx", channels: tuple[str, ...] = ()) -> Volume:
         """Another array on the same voxels. Raises ValueError when its number of voxels differs."""
         if tuple(np.shape(data)[-3:]) != self.shape_zyx:
-            raise ValueError(
-                f"data has the shape {np.shape(data)}, but the volume it goes with has {self.shape_zyx}."
-            )
+            raise ValueError(f"data has the shape {np.shape(data)}, but the volume it goes with has {self.shape_zyx}.")
         return replace(self, data=data, axes=axes, channels=channels)
 
     def crop(self, start: Sequence[int], shape: Sequence[int]) -> Volume:
@@ -98,12 +94,9 @@ class Volume:
             for low, count, whole in zip(start, shape, self.shape_zyx, strict=True)
         )
         if not inside:
-            raise ValueError(
-                f"a box of {tuple(shape)} voxels at {tuple(start)} leaves the volume of {self.shape_zyx}."
-            )
+            raise ValueError(f"a box of {tuple(shape)} voxels at {tuple(start)} leaves the volume of {self.shape_zyx}.")
         box_z, box_y, box_x = (slice(low, low + count) for low, count in zip(start, shape, strict=True))
         z, y, x = (
-            corner + low * size
-            for corner, low, size in zip(self.origin_nm, start, self.voxel_size_nm, strict=True)
+            corner + low * size for corner, low, size in zip(self.origin_nm, start, self.voxel_size_nm, strict=True)
         )
         return replace(self, data=self.data[..., box_z, box_y, box_x], origin_nm=(z, y, x))

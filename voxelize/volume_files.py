@@ -122,17 +122,13 @@ def _volume(
     """A Volume of (z, y, x) or (c, z, y, x) data, or the reason why `path` holds none."""
     size = given or stated
     if size is None:
-        raise VoxelSizeUnknown(
-            f"{path} does not state its voxel size, so it has to be given in nm (z, y, x)."
-        )
+        raise VoxelSizeUnknown(f"{path} does not state its voxel size, so it has to be given in nm (z, y, x).")
     if data.dtype.kind not in "buif":
         raise ValueError(f"{path} holds values of type {data.dtype}, but a volume holds numbers.")
     if axes == "czyx" and len(channels) != data.shape[0]:
         channels = [f"channel_{index}" for index in range(data.shape[0])]
     native = data.astype(data.dtype.newbyteorder("="), copy=False)
-    return Volume(
-        np.ascontiguousarray(native), size, origin_nm, axes, tuple(channels) if axes == "czyx" else ()
-    )
+    return Volume(np.ascontiguousarray(native), size, origin_nm, axes, tuple(channels) if axes == "czyx" else ())
 
 
 def _spatial(path: object, data: np.ndarray, axes: str) -> tuple[np.ndarray, str]:
@@ -170,18 +166,14 @@ def _read_plane(path: Path) -> np.ndarray:
     if path.name.lower().endswith(TIFF_SUFFIXES):
         data = _read_tiff(path, (1.0, 1.0, 1.0)).data
         if data.shape[0] != 1:
-            raise ValueError(
-                f"{path} holds {data.shape[0]} planes, but in a folder of slices each file is one."
-            )
+            raise ValueError(f"{path} holds {data.shape[0]} planes, but in a folder of slices each file is one.")
         return data[0]
     try:
         with Image.open(path) as image:
             conversion = {"1": "L", "P": "RGB"}.get(image.mode)
             pixels = np.asarray(image.convert(conversion) if conversion else image)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(
-            f"{path} cannot be read as an image: it is damaged or not what its name says."
-        ) from error
+        raise ValueError(f"{path} cannot be read as an image: it is damaged or not what its name says.") from error
     plane = _grey(path, pixels)
     if plane.dtype == np.int32:
         if plane.min() < 0 or plane.max() > 65535:
@@ -228,9 +220,7 @@ def _read_sidecar(path: Path) -> tuple[Triple | None, Triple]:
         z, y, x = (float(value) for value in stated.get("origin_nm", (0.0, 0.0, 0.0)))
         return checked_voxel_size(stated["voxel_size_nm"]), (z, y, x)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{path} has to be JSON with voxel_size_nm as three positive numbers (z, y, x)."
-        ) from error
+        raise ValueError(f"{path} has to be JSON with voxel_size_nm as three positive numbers (z, y, x).") from error
 
 
 def _png_planes(volume: Volume, target: Path) -> np.ndarray:
@@ -259,9 +249,7 @@ def _write_folder(volume: Volume, target: Path) -> None:
 def _write_plane(volume: Volume, target: Path) -> None:
     planes = _png_planes(volume, target)
     if len(planes) != 1:
-        raise ValueError(
-            f"{target} is one image, but the volume has {len(planes)} planes; name a folder instead."
-        )
+        raise ValueError(f"{target} is one image, but the volume has {len(planes)} planes; name a folder instead.")
     with replacing(target) as file:
         Image.fromarray(planes[0]).save(file)
 
@@ -283,9 +271,7 @@ def _read_tiff(path: Path, given: Triple | None) -> Volume:
         struct.error,
         zlib.error,
     ) as error:
-        raise ValueError(
-            f"{path} cannot be read as TIFF: it is cut short, damaged or no TIFF at all."
-        ) from error
+        raise ValueError(f"{path} cannot be read as TIFF: it is cut short, damaged or no TIFF at all.") from error
     if axes.endswith("s"):
         data, axes = _grey(path, data), axes[:-1]
     data, axes = _spatial(path, data, axes)
@@ -365,9 +351,7 @@ def _write_tiff(volume: Volume, target: Path) -> None:
                 "channels": volume.channels,
             }
             per_cm = (per_um[0] * 1e4, per_um[1] * 1e4)
-            tifffile.imwrite(
-                file, data, bigtiff=big, resolution=per_cm, resolutionunit="CENTIMETER", metadata=metadata
-            )
+            tifffile.imwrite(file, data, bigtiff=big, resolution=per_cm, resolutionunit="CENTIMETER", metadata=metadata)
 
 
 def _read_nifti(path: Path, given: Triple | None) -> Volume:
@@ -377,9 +361,7 @@ def _read_nifti(path: Path, given: Triple | None) -> Volume:
         image = nibabel.as_closest_canonical(image)
         data = np.asanyarray(image.dataobj)
     except (nibabel.filebasedimages.ImageFileError, OSError, ValueError, EOFError, zlib.error) as error:
-        raise ValueError(
-            f"{path} cannot be read as NIfTI: it is cut short, damaged or no NIfTI at all."
-        ) from error
+        raise ValueError(f"{path} cannot be read as NIfTI: it is cut short, damaged or no NIfTI at all.") from error
     while data.ndim > 4 and data.shape[-1] == 1:
         data = data[..., 0]
     if data.ndim not in (3, 4):
@@ -436,9 +418,7 @@ def _read_hdf5(path: Path, dataset: str | None, given: Triple | None) -> Volume:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise ValueError(
-            f"{path} cannot be read as HDF5: it is cut short, damaged or no HDF5 at all."
-        ) from error
+        raise ValueError(f"{path} cannot be read as HDF5: it is cut short, damaged or no HDF5 at all.") from error
     with file:
         names = _dataset_names(file)
         wanted = (dataset or "").strip("/")
@@ -451,9 +431,7 @@ def _read_hdf5(path: Path, dataset: str | None, given: Triple | None) -> Volume:
         item = file[wanted]
         name = f"{path}:{wanted}"
         if item.ndim not in (2, 3, 4):
-            raise ValueError(
-                f"{name} has the shape {item.shape}, but a volume has z, y, x and at most channels."
-            )
+            raise ValueError(f"{name} has the shape {item.shape}, but a volume has z, y, x and at most channels.")
         try:
             data = item[()]
         except OSError as error:
@@ -464,9 +442,7 @@ def _read_hdf5(path: Path, dataset: str | None, given: Triple | None) -> Volume:
             um = _hdf5_triple(name, item, "element_size_um")
             stated = (um[0] * 1e3, um[1] * 1e3, um[2] * 1e3) if um else None
         origin = _hdf5_triple(name, item, "offset") or (0.0, 0.0, 0.0)
-        channels = [
-            value if isinstance(value, str) else value.decode() for value in item.attrs.get("channels", [])
-        ]
+        channels = [value if isinstance(value, str) else value.decode() for value in item.attrs.get("channels", [])]
     axes = {2: "yx", 3: "zyx", 4: "czyx"}[data.ndim]
     data, axes = _spatial(name, data, axes)
     return _volume(name, data, axes, given, checked_voxel_size(stated) if stated else None, origin, channels)
@@ -477,27 +453,21 @@ def _hdf5_triple(name: str, item: h5py.Dataset, key: str) -> Triple | None:
         return None
     values = np.atleast_1d(item.attrs[key]).astype(float)
     if len(values) != 3:
-        raise ValueError(
-            f"{name} states {key} as {values.tolist()}, but it has to be three numbers (z, y, x)."
-        )
+        raise ValueError(f"{name} states {key} as {values.tolist()}, but it has to be three numbers (z, y, x).")
     return float(values[0]), float(values[1]), float(values[2])
 
 
 def _write_hdf5(volume: Volume, target: Path, dataset: str | None) -> None:
     wanted = (dataset or "").strip("/")
     if not wanted:
-        raise ValueError(
-            f"{target} needs a dataset to write to, after a colon: for instance {target}:volumes/raw."
-        )
+        raise ValueError(f"{target} needs a dataset to write to, after a colon: for instance {target}:volumes/raw.")
     with replacing(target) as copy:
         if target.exists():
             shutil.copyfile(target, copy)
         try:
             file = h5py.File(copy, "a")
         except OSError as error:
-            raise ValueError(
-                f"{target} is there but cannot be read as HDF5, so nothing is added to it."
-            ) from error
+            raise ValueError(f"{target} is there but cannot be read as HDF5, so nothing is added to it.") from error
         with file:
             if wanted in file:
                 del file[wanted]
@@ -551,18 +521,13 @@ def _zarr_image(path: Path, node: zarr.Array | zarr.Group) -> MultiscaleImage:
         if ome_attributes(node).get("multiscales"):
             return open_multiscale(node)
         raise ValueError(
-            f"{path} is a group without a multiscale image; "
-            f"there is {', '.join(_arrays_below(node)) or 'nothing'}."
+            f"{path} is a group without a multiscale image; there is {', '.join(_arrays_below(node)) or 'nothing'}."
         )
     parent_path = path.parent
     if _zarr_root(parent_path) is not None:
         parent = zarr.open(str(parent_path), mode="r")
         multiscales = ome_attributes(parent).get("multiscales") if isinstance(parent, zarr.Group) else None
-        if (
-            isinstance(parent, zarr.Group)
-            and multiscales
-            and multiscales[0]["datasets"][0]["path"] == path.name
-        ):
+        if isinstance(parent, zarr.Group) and multiscales and multiscales[0]["datasets"][0]["path"] == path.name:
             return open_multiscale(parent)
     attributes = node.attrs.asdict()
     resolution, offset = attributes.get("resolution"), attributes.get("offset", [0.0, 0.0, 0.0])
@@ -576,9 +541,7 @@ def _zarr_image(path: Path, node: zarr.Array | zarr.Group) -> MultiscaleImage:
 def _write_zarr(volume: Volume, target: Path) -> None:
     is_label = target.parent.name == "labels"
     if is_label and volume.data.dtype.kind not in "bui":
-        raise ValueError(
-            f"{target} would be labels, which are whole numbers, but the volume is {volume.data.dtype}."
-        )
+        raise ValueError(f"{target} would be labels, which are whole numbers, but the volume is {volume.data.dtype}.")
     root = _zarr_root(target)
     for group in [part for part in target.parents if root in (part, *part.parents)]:
         zarr.open_group(str(group), mode="a", zarr_format=3)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from neuropil.voxelize.volume import Volume
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
+
 from neuropil.voxelize.volume import Volume
 from neuropil.voxelize.volume_files import VoxelSizeUnknown, read_volume, write_volume
-from PIL import Image
 
 DATA = Path(os.environ.get("NEUROPIL_DATA", Path(__file__).parents[2] / "../shared/data"))
 SIZE = (30.0, 4.2, 5.0)
@@ -41,9 +42,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype"), [(name, dtype) for name, types in FORMS.items() for dtype in types]
-)
+@pytest.mark.parametrize(("name", "dtype"), [(name, dtype) for name, types in FORMS.items() for dtype in types])
 def test_round_trip(name: str, dtype: str, tmp_path: Path) -> None:
     volume = sample(dtype)
     write_volume(volume, tmp_path / name)
@@ -188,9 +187,7 @@ def one_sentence(error: pytest.ExceptionInfo[Exception]) -> bool:
     return text.endswith(".") and "\n" not in text and "Traceback" not in text
 
 
-@pytest.mark.parametrize(
-    "name", ["no", "no.tif", "no.png", "no.nii.gz", "no.h5:raw", "no.zarr", "no.zarr/image"]
-)
+@pytest.mark.parametrize("name", ["no", "no.tif", "no.png", "no.nii.gz", "no.h5:raw", "no.zarr", "no.zarr/image"])
 def test_a_missing_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="does not exist") as error:
         read_volume(tmp_path / name)
