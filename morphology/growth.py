@@ -314,7 +314,9 @@ def _wander(
     points[0] = start
     for index in range(count):
         points[index + 1] = points[index] + step * heading
-        turned = heading + turns[index] - (turns[index] @ heading) * heading
+        sideways = turns[index] - (turns[index] @ heading) * heading
+        angle = float(np.linalg.norm(sideways))
+        turned = np.cos(angle) * heading + np.sinc(angle / np.pi) * sideways
         if pull_per_um > 0:
             turned = turned + pull_per_um * step * (_unit(points[index + 1]) if axis is None else axis)
         heading = _unit(turned)
