@@ -44,14 +44,12 @@ class InferenceSettings(BaseModel):
         """
         wanted = self.tile_px or (512 if spatial_dims == 2 else 96)
         overlap = (64 if spatial_dims == 2 else 24) if self.overlap_px is None else self.overlap_px
-        sides = [_ceil(min(wanted, length), multiple) for length in shape]
+        if overlap >= wanted:
+            raise ValueError(f"overlap_px is {overlap}; it must be less than the tile's {wanted} voxels")
+        z, y, x = (_side(length, wanted, overlap, multiple) for length in shape)
         if spatial_dims == 2:
-            sides[0] = 1
-        common = [0 if size == 1 else overlap for size in sides]
-        for size, length, shared in zip(sides, shape, common, strict=True):
-            if length > size <= shared:
-                raise ValueError(f"overlap_px is {overlap}; it must be less than the tile's {size} voxels")
-        return Tiling(shape, (sides[0], sides[1], sides[2]), (common[0], common[1], common[2]))
+            return Tiling(shape, (1, y, x), (0, overlap, overlap))
+        return Tiling(shape, (z, y, x), (overlap, overlap, overlap))
 
 
 @dataclass(frozen=True)
@@ -235,5 +233,8 @@ def _shape3(image: NDArray) -> tuple[int, int, int]:
     return z, y, x
 
 
-def _ceil(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple
+def _side(length: int, wanted: int, overlap: int, multiple: int) -> int:
+    """Side of the tiles along an axis: as many as tiles of `wanted` voxels would take, but no larger than needed."""
+    count = max(1, -(-(length - overlap) // (wanted - overlap)))
+    needed = -(-(length + (count - 1) * overlap) // count)
+    return -(-needed // multiple) * multiple

@@ -111,13 +111,13 @@ def load_block(path: Path) -> LabelledVolume:
     from neuropil.voxelize.block_files import read_block
 
     block = read_block(path)
-    annotation = block.labels.get("annotation")
-    if block.image is None or annotation is None:
+    if block.image is None or "annotation" not in block.labels:
         missing = "image" if block.image is None else "annotation"
         raise ValueError(f"block {path} has no {missing}, so nothing can be learnt from it")
-    return LabelledVolume(
-        path.name, np.asarray(block.image.data), np.asarray(annotation.data), block.image.voxel_size_nm
-    )
+    image, annotation = block.volume("image"), block.volume("annotation")
+    # Blocks' groups all have the same name; the folder they lie in tells them apart.
+    name = f"{path.absolute().parent.name}/{path.name}"
+    return LabelledVolume(name, image.data, annotation.data, image.voxel_size_nm)
 
 
 def load_slices(folder: Path, first: str, last: str, voxel_size_nm: tuple[float, float, float]) -> list[LabelledVolume]:

@@ -70,7 +70,7 @@ class TrainingConfig(BaseModel):
     steps: int | None = Field(default=None, ge=1)
     budget_seconds: float | None = Field(default=None, gt=0)
     batch: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=4e-3, gt=0)
     loss: Literal["bce_dice", "bce", "dice"] = "bce_dice"
     bf16: bool = True
     seed: int = Field(default=0, ge=0)

@@ -76,6 +76,13 @@ def test_sections_are_answered_one_by_one(random_model: Model) -> None:
     assert np.array_equal(whole.data[:, 1:2], single.data)
 
 
+def test_tiles_are_no_larger_than_needed() -> None:
+    tiling = InferenceSettings(tile_px=512, overlap_px=64).tiling((20, 768, 1024), 2, 32)
+    assert tiling.tile == (1, 416, 384)
+    assert len(tiling.layers) == 20 and len(tiling.layers[0]) == 6
+    assert InferenceSettings().tiling((50, 40, 96), 3, 16).tile == (64, 48, 96)
+
+
 def test_flips_make_the_answer_turn_with_the_image(random_model: Model) -> None:
     volume = grey((1, 64, 64))
     mirrored = Volume(volume.data[:, :, ::-1].copy(), NM5)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neuropil.train.labelled_volume import Source
+from neuropil.train.labelled_volume import LabelledVolume, Source
+from neuropil.voxelize.block_files import write_block
+from neuropil.voxelize.volume import Volume
 
 
 def write_slices(folder: Path, names: tuple[str, ...] = ("0000", "0001", "0002x", "0003")) -> np.ndarray:
@@ -24,6 +26,20 @@ def test_slices_by_range(tmp_path: Path) -> None:
     assert [v.name for v in volumes] == ["0001", "0002x"]
     assert (volumes[1].bits == bits[2:3]).all() and volumes[0].planes == ("z",)
     assert len(Source.parse(f"bits:{tmp_path}").load()) == 4
+
+
+def test_block_on_disk(tmp_path: Path, toy: LabelledVolume) -> None:
+    image, bits = Volume(toy.image, (4.0, 4.0, 4.0)), Volume(toy.bits, (4.0, 4.0, 4.0))
+    write_block(tmp_path / "0007" / "block.zarr", image, {"annotation": bits, "classes": bits}, {"seed": 1})
+    (volume,) = Source.parse(f"block:{tmp_path / '0007' / 'block.zarr'}").load()
+    assert (volume.image == toy.image).all() and (volume.bits == toy.bits).all()
+    assert volume.voxel_size_nm == (4.0, 4.0, 4.0) and volume.contiguous and volume.name == "0007/block.zarr"
+    write_block(tmp_path / "unlabelled.zarr", image, {"classes": bits}, {})
+    with pytest.raises(ValueError, match="has no annotation"):
+        Source.parse(f"block:{tmp_path / 'unlabelled.zarr'}").load()
+    with pytest.raises(ValueError):
+        (tmp_path / "empty").mkdir()
+        Source.parse(f"block:{tmp_path / 'empty'}").load()
 
 
 def test_npz_gives_the_same_masks(tmp_path: Path) -> None:
