@@ -97,7 +97,7 @@ def test_kill_minus_9_leaves_a_training_that_goes_on(
     toy: LabelledVolume, small_network: NetworkConfig, tmp_path: Path
 ) -> None:
     """A process killed at a moment nobody chose, then finished here, equals an undisturbed training."""
-    steps = 40
+    steps = 80
     (tmp_path / "tests_conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text())
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     folder = tmp_path / "killed"
@@ -122,7 +122,7 @@ def test_budget_is_kept(toy: LabelledVolume, small_network: NetworkConfig, tmp_p
     config = TrainingConfig(network=small_network, budget_seconds=4.0, batch=2, validations=2)
     begin = time.monotonic()
     train_network(config, SegmentationDataset([[toy]], 32), [toy], tmp_path)
-    assert 2.0 < time.monotonic() - begin < 6.0
+    assert 2.0 < time.monotonic() - begin < 8.0
     record = json.loads((tmp_path / "training.json").read_text())
     assert record["steps"] > 5 and record["schedule"][-1] == [record["steps"], 1.0]
     # The learning rate came down: the training was finished, not cut off.
