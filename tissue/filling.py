@@ -33,7 +33,7 @@ CISTERNAE_PER_UM3 = 22.0  # stretches of endoplasmic reticulum in dendrites; set
 BODIES_PER_UM = 0.35  # lysosomes and multivesicular bodies along a dendrite; set by eye likewise
 LOOSE_VESICLES_PER_UM3 = 120.0  # endosomes and transport vesicles in dendrites; set by eye likewise
 
-VESICLE_RICH_AXONS = 0.6  # share of axons with vesicles wherever they are thick; set by eye likewise
+VESICLE_RICH_AXONS = 0.8  # share of axons with vesicles wherever they are thick; set by eye likewise
 THICK_AXON_UM = 0.1
 
 
@@ -241,7 +241,7 @@ def _vesicle_foci(
         share.append(float(rng.uniform(0.3, 1.0)))
     if rng.random() < VESICLE_RICH_AXONS:
         depth = interior.depth(path)
-        density = float(rng.uniform(0.1, 0.6))
+        density = float(rng.uniform(0.2, 0.9))
         for node in np.flatnonzero(depth > THICK_AXON_UM):
             foci.append(path[node])
             reach.append(float(depth[node]) + 0.05)

@@ -17,7 +17,7 @@ class TissueParameters(BaseModel):
     margin_um: float = Field(0.12, ge=0, le=1, description="tissue built beyond each face, so that no face shows")
     grid_spacing_nm: float = Field(35, ge=10, le=80, description="of the grid on which surfaces are found")
 
-    gap_nm: float = Field(8, ge=2, le=60, description="least distance between two cells: the extracellular space")
+    gap_nm: float = Field(5, ge=2, le=60, description="least distance between two cells: the extracellular space")
     growth_limit_nm: float = Field(200, ge=0, le=400, description="how far a neurite may swell into a void")
     widest_void_radius_um: float = Field(0.065, ge=0.05, le=0.5, description="voids wider than this get an axon")
     thinnest_radius_um: float = Field(0.05, ge=0.02, le=0.2, description="of any neurite before inflation")
@@ -41,5 +41,5 @@ class TissueParameters(BaseModel):
 
     @property
     def flat_gap_um(self) -> float:
-        """The gap asked of inflation: linear pieces between the grid's nodes cut corners, so it is a quarter wider."""
-        return 1.25 * self.gap_nm / 1000
+        """The gap asked of inflation: linear pieces between the grid's nodes cut corners, so it is 2 nm wider."""
+        return (1.1 * self.gap_nm + 2) / 1000

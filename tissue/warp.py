@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 
 from .arrival import FloatArray, Grid, interpolate
 
@@ -52,7 +52,8 @@ class Warp:
         gradient = np.stack([np.stack(np.gradient(c, self.grid.spacing_um)) for c in self.displacement_um])
         jacobian = np.moveaxis(gradient.reshape(3, 3, -1), -1, 0) + np.eye(3, dtype=np.float32)
         largest = np.linalg.eigvalsh(np.swapaxes(jacobian, 1, 2) @ jacobian)[:, -1]
-        return np.sqrt(largest).reshape(self.grid.shape).astype(np.float32)
+        # The worst of the neighbouring nodes counts, since a gap spans parts of several cubes.
+        return maximum_filter(np.sqrt(largest).reshape(self.grid.shape).astype(np.float32), 3)
 
     def stretch_at(self, points_um: FloatArray) -> FloatArray:
         """Stretch at points (n, 3)."""
