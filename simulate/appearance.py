@@ -174,7 +174,10 @@ def measure_appearance(runs: Sequence[tuple[Image, Image]]) -> Appearance:
         return tuple(texture.autocovariance(axis).tolist()) if enough else None
 
     neighbours = [images for images, _ in runs if len(images) > 1]
-    spot = gaussian_spot_px(neighbours) if neighbours else None
+    try:
+        spot = gaussian_spot_px(neighbours)
+    except ValueError:  # single slices, or too small or too blurred ones: the rest can still be measured
+        spot = None
 
     return Appearance(
         mitochondrion=mean_where((bits & 3) == 1),

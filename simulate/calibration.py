@@ -46,6 +46,9 @@ STAIN_GROUPS: Mapping[str, tuple[str, ...]] = {
     "vesicle": ("vesicle_lumen",),
 }
 
+# The brightest places are watery cytoplasm rather than plain resin: taken to hold this share of the usual stain.
+EMPTIEST_STAIN_SHARE = 0.25
+
 # Weight of a relative miss in blur against a miss in autocovariance relative to the variance.
 BLUR_WEIGHT = 3.0
 
@@ -59,12 +62,16 @@ class NoiseFunction:
 
 
 def measure_noise_function(images: Image) -> NoiseFunction:
-    """Noise function of uint8 slices (n, y, x), from Immerkær's residual in bins of local mean grey.
+    """Noise function of uint8 slices (n, y, x), from fourth differences in bins of local mean grey.
+
+    Fourth differences along both axes see next to nothing of structure that a spot of 2 px or more has blurred.
+    Pixels are sorted by their smoothed grey, so as not to sort them by their noise.
 
     The darkest and brightest bins are left out (they are selected for their own noise). Raises ValueError when
     the noise does not grow with the signal, that is, when dark is not heavily stained.
     """
-    mask = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]], np.float32) / 6.0
+    fourth = np.array([1.0, -4.0, 6.0, -4.0, 1.0], np.float32)
+    mask = np.outer(fourth, fourth) / 70.0
     variance, grey, weight = [], [], []
     residual = np.stack([ndimage.convolve(image.astype(np.float32), mask) for image in images]) ** 2
     local = np.stack([ndimage.gaussian_filter(image.astype(np.float32), 3) for image in images])
@@ -72,7 +79,7 @@ def measure_noise_function(images: Image) -> NoiseFunction:
     for bottom in np.arange(low, high, 5.0):
         here = (local >= bottom) & (local < bottom + 5.0)
         if here.sum() > 500:
-            grey.append(float(local[here].mean()))
+            grey.append(float(images[here].mean()))
             variance.append(float(residual[here].mean()))
             weight.append(math.sqrt(float(here.sum())))
     if len(grey) < 3:
@@ -100,10 +107,10 @@ def stain_for_grey(material: Material, grey: float, microscope: FibSem) -> float
     return float(optimize.brentq(miss, 1e-3, 0.45))
 
 
-def set_detector(microscope: FibSem, noise: NoiseFunction, brightest_grey: float) -> FibSem:
-    """Gain and offset from the noise function, dose so that resin without stain shows `brightest_grey`."""
+def set_detector(microscope: FibSem, noise: NoiseFunction, resin_grey: float) -> FibSem:
+    """Gain and offset from the noise function, dose so that resin without stain shows `resin_grey`."""
     resin = castaing_backscatter(COMPOUNDS["resin"], lambda z: love_scott_backscatter(z, microscope.landing_energy_kev))
-    electrons = (noise.blank_grey - brightest_grey) / noise.slope_grey
+    electrons = (noise.blank_grey - resin_grey) / noise.slope_grey
     return microscope.model_copy(
         update={
             "gain_grey_per_electron": -noise.slope_grey,
@@ -126,6 +133,11 @@ def _grain_and_optics(
     )
 
 
+def _check_texture(target: Appearance) -> None:
+    if None in (target.texture_x, target.texture_y, target.texture_z, target.spot_y_px):
+        raise ValueError("the slices have too little unlabelled cytoplasm, or no neighbours, to measure texture")
+
+
 def fit_texture(
     target: Appearance,
     blocks: Sequence[Truth],
@@ -141,8 +153,7 @@ def fit_texture(
     autocovariance of deep cytoplasm. What a block itself puts there (vesicles and tubules that nobody
     annotates) counts; grain adds the rest. Raises ValueError when the target lacks either.
     """
-    if None in (target.texture_x, target.texture_y, target.texture_z, target.spot_y_px):
-        raise ValueError("the slices have too little unlabelled cytoplasm, or no neighbours, to measure texture")
+    _check_texture(target)
     textures = [np.array(getattr(target, f"texture_{axis}")) for axis in "xyz"]
     goal = np.concatenate(textures) / textures[0][0]
     spots = np.array([target.spot_y_px, target.spot_x_px])
@@ -165,7 +176,7 @@ def fit_texture(
         plasm.coarse_grain_sd,
     )
     low = np.log([5.0, 5.0, 0.01, 12.0, 0.02, 0.02])
-    high = np.log([40.0, 40.0, 0.15, 60.0, 1.2, 1.0])
+    high = np.log([40.0, 40.0, 0.15, 40.0, 0.9, 0.6])
     inside = np.clip(np.log(np.maximum(start, 1e-3)), low + 1e-3, high - 1e-3)
     best = optimize.least_squares(miss, inside, bounds=(low, high), diff_step=0.02, max_nfev=4)
     return _grain_and_optics(best.x, table, microscope)
@@ -178,7 +189,7 @@ def _scaled(table: MaterialTable, names: Sequence[str], factor: float) -> Materi
 
 def _with_cell_spread(table: MaterialTable, factor: float) -> MaterialTable:
     names = STAIN_GROUPS["cytoplasm"]
-    spread = {n: float(np.clip(table[n].between_cells_cv * factor, 0.02, 0.8)) for n in names}
+    spread = {n: float(np.clip(table[n].between_cells_cv * factor, 0.02, 0.6)) for n in names}
     return table.with_materials({n: table[n].model_copy(update={"between_cells_cv": cv}) for n, cv in spread.items()})
 
 
@@ -267,6 +278,12 @@ def _redrawn(style: AnnotatorStyle, target: Appearance, found: Appearance, pixel
         wanted, got = getattr(target, width), getattr(found, width)
         if wanted is not None and got is not None:
             moved[key] = float(np.clip(getattr(style, key) + share * pixel_nm * (wanted - got), 1.0, 100.0))
+    # A wider outline takes light cytoplasm into the boundary, some 2 grey levels for each nm.
+    if target.mitochondrial_boundary is not None and found.mitochondrial_boundary is not None:
+        further = 0.4 * (target.mitochondrial_boundary - found.mitochondrial_boundary)
+        moved["mitochondrion_outside_nm"] = float(
+            np.clip(style.mitochondrion_outside_nm + np.clip(further, -3.0, 3.0), 0.0, 30.0)
+        )
     return style.model_copy(update=moved)
 
 
@@ -280,18 +297,23 @@ def calibrate_fibsem(
     style: AnnotatorStyle,
     provenance: Mapping[str, Any],
     seed: int = 0,
+    turns: int = 2,
     step: Step = lambda message: None,
 ) -> Profile:
     """A profile that makes the blocks look like real annotated runs (images and bit fields, uint8, n y x).
 
     `blocks` have voxels of the real pixel size and hold, together, every class to be set. What was measured,
-    real and simulated, joins `provenance`. `step` is told what is done. Raises ValueError when the runs lack
-    what a step needs.
+    real and simulated, joins `provenance`. Stains and texture are fitted in `turns`; `step` is told what is
+    done. Raises ValueError when the runs lack what a step needs.
     """
     target = measure_appearance(runs)
+    _check_texture(target)
     noise = measure_noise_function(np.concatenate([images[::4] for images, _ in runs]))
     step(f"noise: variance {noise.slope_grey:.3f} · ({noise.blank_grey:.0f} - grey)")
-    microscope = set_detector(microscope, noise, target.brightest)
+    resin_grey = target.brightest
+    if target.cytoplasm is not None:
+        resin_grey += EMPTIEST_STAIN_SHARE / (1.0 - EMPTIEST_STAIN_SHARE) * (target.brightest - target.cytoplasm)
+    microscope = set_detector(microscope, noise, resin_grey)
     wanted = {"cytoplasm": target.cytoplasm, "myelin": target.myelin_sheath}
     if wanted["cytoplasm"] is not None:
         stain = stain_for_grey(table["dendroplasm"], wanted["cytoplasm"], microscope)
@@ -299,8 +321,8 @@ def calibrate_fibsem(
     if wanted["myelin"] is not None:
         stain = stain_for_grey(table["myelin"], wanted["myelin"], microscope)
         table = _scaled(table, ("myelin",), stain / table["myelin"].stain_fraction)
-    # Stains decide how dark the unannotated things in cytoplasm are, and grain how dark cytoplasm is: twice round.
-    for _ in range(2):
+    # Stains decide how dark the unannotated things in cytoplasm are, and grain how dark cytoplasm is: in turns.
+    for _ in range(turns):
         table, style, _ = fit_stains(target, blocks, structures, table, microscope, style, seed, 4, step)
         table, microscope = fit_texture(target, blocks, structures, table, microscope, style, seed)
         spot = " × ".join(f"{fwhm:.1f}" for fwhm in microscope.lateral_fwhm_nm)

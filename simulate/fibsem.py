@@ -55,9 +55,10 @@ class _Contrast:
     organic_signal: Plane  # the same times its η
     stain: Plane  # density of the metals
     stain_signal: Plane
-    fine_sd: Plane
+    fine_sd: Plane  # standard deviations of the normal numbers that `_local_stain` squares
     coarse_sd: Plane
     cell_sd: Plane
+    spread: Plane  # their variances' sum
 
 
 def _contrast(table: MaterialTable, energy_kev: float) -> _Contrast:
@@ -70,16 +71,26 @@ def _contrast(table: MaterialTable, energy_kev: float) -> _Contrast:
         rho = material.density_g_cm3
         total_signal[material.id] = rho * material.backscatter(energy_kev)
         stain_signal[material.id] = rho * sum(getattr(material, s.lower()) * eta[s] for s in STAINS)
+    relative_sds = [table.lookup(name, 0.0) for name in ("fine_grain_sd", "coarse_grain_sd", "between_cells_cv")]
+    stain_variance = sum(sd**2 for sd in relative_sds)
+    # Variance v of x at which (1 + x)²/(1 + v) has the variance s²: (1 + v)² = 2/(2 - s²).
+    spread = np.sqrt(2.0 / (2.0 - stain_variance)) - 1.0
+    narrowing = np.sqrt(spread / np.maximum(stain_variance, 1e-12))
     columns = (
         density * (1.0 - stain_share),
         total_signal - stain_signal,
         density * stain_share,
         stain_signal,
-        table.lookup("fine_grain_sd", 0.0),
-        table.lookup("coarse_grain_sd", 0.0),
-        table.lookup("between_cells_cv", 0.0),
+        *(sd * narrowing for sd in relative_sds),
+        spread,
     )
     return _Contrast(*(np.asarray(column, dtype=np.float32) for column in columns))
+
+
+@numba.njit(inline="always")
+def _local_stain(x: float, spread: float) -> float:
+    """Stain over its mean, (1 + x)²/(1 + v) with x normal of variance v: positive, mean 1, skewed to dark spots."""
+    return (1.0 + x) * (1.0 + x) / (1.0 + spread)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -97,6 +108,7 @@ def _backscatter_plane(
     fine_sd: Plane,
     coarse_sd: Plane,
     cell_sd: Plane,
+    spread: Plane,
     bilayer: int,
     out: Plane,
 ) -> None:
@@ -110,16 +122,17 @@ def _backscatter_plane(
                 last_cell = cell
                 cell_deviate = np.float32(bell(mix(cell_key + np.uint64(cell)))) if cell > 0 else np.float32(0.0)
             m = materials[j, i]
-            # Local stain over its mean: 1 with normal deviations, none where they would take away more.
-            taken = 1.0 + fine_sd[m] * fine[j, i] + coarse_sd[m] * coarse[j, i] + cell_sd[m] * cell_deviate
-            taken = max(taken, np.float32(0.0))
+            taken = _local_stain(
+                fine_sd[m] * fine[j, i] + coarse_sd[m] * coarse[j, i] + cell_sd[m] * cell_deviate, spread[m]
+            )
             mass = organic[m] + stain[m] * taken
             signal = organic_signal[m] + stain_signal[m] * taken
             if membrane[j, i] > 0:
                 f = np.float32(membrane[j, i]) * np.float32(1.0 / 255.0)
                 b = bilayer
-                taken = 1.0 + fine_sd[b] * fine[j, i] + coarse_sd[b] * coarse[j, i] + cell_sd[b] * cell_deviate
-                taken = max(taken, np.float32(0.0))
+                taken = _local_stain(
+                    fine_sd[b] * fine[j, i] + coarse_sd[b] * coarse[j, i] + cell_sd[b] * cell_deviate, spread[b]
+                )
                 mass = (1 - f) * mass + f * (organic[b] + stain[b] * taken)
                 signal = (1 - f) * signal + f * (organic_signal[b] + stain_signal[b] * taken)
             out[j, i] = signal / mass
@@ -318,7 +331,7 @@ def image_fibsem(
             _backscatter_plane(
                 materials.data[index], membrane.data[index], instances.data[index], fine, coarse, cell_key,
                 contrast.organic, contrast.organic_signal, contrast.stain, contrast.stain_signal,
-                contrast.fine_sd, contrast.coarse_sd, contrast.cell_sd, bilayer, scratch,
+                contrast.fine_sd, contrast.coarse_sd, contrast.cell_sd, contrast.spread, bilayer, scratch,
             )  # fmt: skip
             plane = np.empty((height, width), np.float32)
             _blur_plane(scratch, kernel_y, kernel_x, plane)

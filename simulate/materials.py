@@ -40,6 +40,9 @@ COMPOUNDS: Mapping[str, Mapping[str, float]] = {
 }
 COMPOUND_DENSITY_G_CM3: Mapping[str, float] = {"resin": 1.22, "protein": 1.35, "lipid": 1.0}
 
+# A squared normal number cannot have a relative standard deviation of √2 or more.
+LARGEST_STAIN_SD = 1.3
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -69,6 +72,12 @@ class Material(BaseModel):
         total = self.resin + self.protein + self.lipid + self.os + self.u + self.pb
         if abs(total - 1.0) > 1e-6:
             raise ValueError(f"material {self.id}: its mass fractions sum to {total:.6g}, they must sum to 1")
+        spread = (self.fine_grain_sd**2 + self.coarse_grain_sd**2 + self.between_cells_cv**2) ** 0.5
+        if spread > LARGEST_STAIN_SD:
+            raise ValueError(
+                f"material {self.id}: grain and variation between cells add to a relative standard deviation of "
+                f"{spread:.3g}; the stain can have at most {LARGEST_STAIN_SD}"
+            )
         return self
 
     @property

@@ -154,9 +154,10 @@ def gaussian_spot_px(runs: Sequence[Image]) -> tuple[float, float]:
         rings = [sector & (radius >= low) & (radius < high) for low, high in pairwise(edges)]
         k = np.array([radius[ring].mean() for ring in rings])
         power = np.array([cross[ring].mean() for ring in rings])
-        if not (power > 0.0).all():
+        left = power > 0.0
+        if left.sum() < 3:
             raise ValueError("nothing is left of the slices' structure at 5 to 8 px, so their blur cannot be measured")
-        slope = np.polyfit(k**2, np.log(k**3 * power), 1)[0]
+        slope = np.polyfit(k[left] ** 2, np.log(k[left] ** 3 * power[left]), 1)[0]
         widths.append(2.0 * math.sqrt(2.0 * math.log(2.0)) * math.sqrt(max(-slope, 0.0)) / (2.0 * math.pi))
     return widths[0], widths[1]
 

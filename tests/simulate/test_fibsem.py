@@ -135,6 +135,26 @@ def test_cells_differ_in_stain_and_grain_mottles_them() -> None:
     assert picture(pair, table, microscope).std() > 5.0 > picture(pair, even, microscope).std()
 
 
+@pytest.mark.parametrize("spread", [0.4, 1.0])
+def test_uneven_stain_keeps_its_mean_and_has_its_spread(spread: float) -> None:
+    """Nothing but grain, sharp and almost noiseless: the greys' mean and spread are the stain's."""
+    table = smooth_table()
+    plasm = table["axoplasm"].with_stain_fraction(0.01)
+    table = table.with_materials({"axoplasm": plasm.model_copy(update={"fine_grain_sd": spread})})
+    microscope = still(dose_e_per_px=1e9, gain_grey_per_electron=-0.335e-5, offset_grey=400.0,
+                       lateral_fwhm_nm=[0.0, 0.0], information_depth_share=0.0)  # fmt: skip
+
+    def grey(stain: float) -> float:
+        eta = plasm.with_stain_fraction(stain).backscatter(2.0)
+        return microscope.offset_grey + microscope.gain_grey_per_electron * expected_counts(eta, microscope)
+
+    image = picture(flat(1, (20, 200, 200)), table, microscope).astype(np.float64)
+    assert image.mean() == pytest.approx(grey(0.01), abs=0.15 * (grey(1e-9) - grey(0.01)))
+    assert image.std() == pytest.approx(spread * (grey(1e-9) - grey(0.01)), rel=0.12)
+    skewness = ((image - image.mean()) ** 3).mean() / image.std() ** 3
+    assert skewness < -0.2
+
+
 def test_noise_is_correlated_along_the_scan_line_alone() -> None:
     table = smooth_table()
     image = picture(flat(1, (2, 200, 200)), table, still(dwell_correlation=0.6)).astype(np.float64)

@@ -21,7 +21,7 @@ def test_shipped_tables_agree() -> None:
     table, structures = load_materials(), load_structures()
     assert {name: material.id for name, material in table.materials.items()} == IDS
     assert {structure.material for structure in structures.structures.values()} <= set(IDS)
-    assert structures["mitochondrion"].membrane_nm == 18
+    assert structures["mitochondrion"].membrane_nm == 14
 
 
 def test_heavier_stain_scatters_more() -> None:
@@ -44,6 +44,8 @@ def test_stain_can_be_set_and_keeps_the_metals_ratio() -> None:
 def test_fractions_must_sum_to_one() -> None:
     with pytest.raises(ValidationError, match=r"sum to 0\.9"):
         Material(id=1, resin=0.9)
+    with pytest.raises(ValidationError, match=r"relative standard deviation of 1\.41"):
+        Material(id=1, resin=1.0, fine_grain_sd=1.0, coarse_grain_sd=1.0)
     with pytest.raises(ValidationError, match="greater than or equal to 0"):
         Material(id=1, resin=1.2, os=-0.2)
 
