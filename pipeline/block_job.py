@@ -1,11 +1,12 @@
 """Block k of a data set: a pure function of recipe, seed and k, on disk in a folder of its own.
 
-NNNNN/block.zarr       OME-Zarr: image, labels/{instances, classes, materials, membrane, annotation}
-NNNNN/skeletons/*.swc  one per cell
-NNNNN/meshes/*.ply     one per cell
-NNNNN/synapses.csv     one line per synapse
-NNNNN/manifest.json    recipe, seed, versions, all that was sampled, certificates, statistics
-NNNNN/preview.png      the middle slice, and its cells in colours
+NNNNN.zarr/             an OME-Zarr group, opened as it is by viewers
+  image/, labels/       micrograph; instances, classes, materials, membrane, annotation
+  skeletons/*.swc       one per cell
+  meshes/*.ply          one per cell
+  synapses.csv          one line per synapse
+  manifest.json         recipe, seed, versions, all that was sampled, certificates, statistics
+  preview.png           the middle slice, and its cells in colours
 """
 
 from __future__ import annotations
@@ -30,24 +31,21 @@ from neuropil.simulate.fibsem import blur_reach, image_fibsem
 from neuropil.simulate.materials import StructureTable, load_structures
 from neuropil.tissue.block import TissueBlock, build_block
 from neuropil.train.classes import CLASS_NAMES, masks_from_bits
-from neuropil.voxelize.block_files import write_block
-from neuropil.voxelize.replacement import replacing
+from neuropil.voxelize.block_files import IMAGE, MANIFEST, write_block
 from neuropil.voxelize.solid import Box, Part, Scene
 from neuropil.voxelize.volume import Volume
 
 from .pictures import grey_rgb, instance_overlay, side_by_side, write_png
 from .recipe import Recipe
 
-MANIFEST = "manifest.json"
 # Slices that are in memory with all their intermediate arrays at a time.
 SLAB_SLICES = 64
-ARRAYS = "block.zarr"
 _VERSIONS = ("neuropil", "numpy", "numba", "scipy", "trimesh", "zarr")
 
 
 def block_folder(folder: Path, index: int) -> Path:
     """Where block `index` of a data set in `folder` lies."""
-    return folder / f"{index:05d}"
+    return folder / f"{index:05d}.zarr"
 
 
 def is_finished(block: Path) -> bool:
@@ -71,7 +69,7 @@ def array_in_block(source: str, array: str) -> str:
     block = Path(source)
     if not is_finished(block):
         return source
-    return str(block / ARRAYS / (array if array == "image" else f"labels/{array}"))
+    return str(block / (IMAGE if array == IMAGE else f"labels/{array}"))
 
 
 def make_block(recipe: Recipe, seed: int, index: int, folder: Path) -> Path:
@@ -85,7 +83,7 @@ def make_block(recipe: Recipe, seed: int, index: int, folder: Path) -> Path:
         if not is_block_of(block, recipe, seed):
             raise ValueError(f"{block} was made from another recipe or seed; choose another folder or remove it")
         return block
-    for left_by_a_killed_attempt in folder.glob(f".{block.name}.*"):
+    for left_by_a_killed_attempt in folder.glob(f".{block.stem}.*"):
         shutil.rmtree(left_by_a_killed_attempt)
     # A stage's random numbers do not depend on how many an earlier stage has used.
     for_tissue, for_image, for_annotator = np.random.SeedSequence([seed, index]).spawn(3)
@@ -105,15 +103,19 @@ def make_block(recipe: Recipe, seed: int, index: int, folder: Path) -> Path:
         "statistics": {name: float(value) for name, value in tissue.statistics.items()}
         | _drawn_statistics(image.data, arrays["annotation"].data),
     }
-    with replacing(block) as unfinished:
-        unfinished.mkdir(parents=True)
-        write_block(unfinished / ARRAYS, image, arrays, manifest)
+    names = {
+        "classes": {s.class_id: name for name, s in structures.structures.items()},
+        "materials": {m.id: name for name, m in recipe.load_materials().materials.items()},
+    }
+
+    def write_beside(unfinished: Path) -> None:
         _write_cells(tissue, unfinished)
         _write_synapses(tissue, unfinished / "synapses.csv")
         middle = image.data.shape[0] // 2
         grey, ids = image.data[middle], arrays["instances"].data[middle]
         write_png(side_by_side([grey_rgb(grey), instance_overlay(grey, ids)]), unfinished / "preview.png")
-        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+    write_block(block, image, arrays, manifest, names=names, beside=write_beside)
     return block
 
 

@@ -134,16 +134,14 @@ def image(
     from neuropil.voxelize.block_files import read_block
     from neuropil.voxelize.volume_files import write_volume
 
-    from .block_job import ARRAYS, read_manifest
     from .recipe import named_materials, named_microscope
 
     instrument, table = named_microscope(microscope), named_materials(materials)
-    read_manifest(block)
-    labels = read_block(block / ARRAYS).labels
+    tissue = read_block(block)
     micrograph = image_fibsem(
-        labels["materials"],
-        labels["membrane"],
-        labels["instances"],
+        tissue.volume("materials"),
+        tissue.volume("membrane"),
+        tissue.volume("instances"),
         table,
         instrument,
         np.random.default_rng(seed),

@@ -73,7 +73,7 @@ def find_real_images(dataset: str, first_slice: str, say: Callable[[str], None])
         if names:
             return RealImages(folder, names)
     try:
-        download(dataset, cache / dataset)
+        download(dataset, cache / dataset, EPFL_URL)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
         looked = ", ".join(str(d / dataset) for d in data_folders())
         reason = "the network did not answer" if isinstance(error, requests.RequestException) else str(error)
@@ -82,8 +82,8 @@ def find_real_images(dataset: str, first_slice: str, say: Callable[[str], None])
     return RealImages(cache / dataset, _names(cache / dataset, first_slice))
 
 
-def download(dataset: str, folder: Path, base_url: str = EPFL_URL) -> None:
-    """Fetch the slices listed in assets/real/DATASET.csv and write them to `folder` as images and bit fields.
+def download(dataset: str, folder: Path, base_url: str) -> None:
+    """Fetch the slices listed in assets/real/DATASET.csv from `base_url` and write them to `folder`.
 
     The list holds SHA-256 sums of decoded pixels, not of files, so that it holds for any encoding of them.
     Raises ValueError for an unknown data set or pixels that differ, requests.RequestException offline.

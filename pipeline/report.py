@@ -19,7 +19,6 @@ from neuropil.train.classes import CLASS_NAMES
 from neuropil.train.training import read_curve
 from neuropil.voxelize.block_files import read_block
 
-from .block_job import ARRAYS
 from .cell_view import block_meshes, draw_meshes
 from .pictures import (
     CELL_COLOURS,
@@ -65,12 +64,12 @@ class Figure:
 
 def report_html(metrics: Mapping[str, Any], neurons: Path, block: Path, model: Path, shown: ScoredSlice) -> str:
     """The page for a run: its metrics, its folder of neurons, one of its blocks, its model, a scored slice."""
-    arrays = read_block(block / ARRAYS)
-    assert arrays.image is not None
-    middle = arrays.image.data.shape[0] // 2
-    grey = np.asarray(arrays.image.data[middle])
-    ids = np.asarray(arrays.labels["instances"].data[middle])
-    drawn = np.asarray(arrays.labels["annotation"].data[middle])
+    files = read_block(block)
+    depth, height, width = files.shape_zyx
+    grey, ids, drawn = (
+        files.volume(name, (depth // 2, 0, 0), (1, height, width)).data[0]
+        for name in ("image", "instances", "annotation")
+    )
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("neuropil.pipeline", "."),
         autoescape=True,
@@ -83,12 +82,12 @@ def report_html(metrics: Mapping[str, Any], neurons: Path, block: Path, model: P
         scores=metrics["real"] or metrics["held_out_block"],
         classes=[(name, _TITLES[name], "rgb({}, {}, {})".format(*CLASS_COLOURS[name])) for name in CLASS_NAMES],
         cells=[(kind.replace("_", " "), colour) for kind, colour in CELL_COLOURS.items()],
-        pair=_pair(grey, arrays.image.voxel_size_nm[1:], shown, metrics["real"] is not None),
+        pair=_pair(grey, files.voxel_size_nm[1:], shown, metrics["real"] is not None),
         neurons=[
             Figure(data_uri(file.read_bytes(), "png"), file.stem.replace("_", " "))
             for file in sorted(neurons.glob("*.png"))
         ],
-        tissue=_tissue(block, arrays.image.extent_nm),
+        tissue=_tissue(block, [n * nm for n, nm in zip(files.shape_zyx, files.voxel_size_nm, strict=True)]),
         overlays=[
             Figure(data_uri(jpeg_bytes(grey_rgb(grey)), "jpeg"), "what the microscope sees"),
             Figure(data_uri(jpeg_bytes(instance_overlay(grey, ids)), "jpeg"), "every cell, exactly"),

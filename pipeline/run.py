@@ -24,7 +24,7 @@ from neuropil.train.training import RECORD as TRAINING_RECORD
 from neuropil.voxelize.replacement import replacing
 from neuropil.voxelize.volume import Volume
 
-from .block_job import ARRAYS, block_folder, inputs_of_blocks, is_block_of, read_manifest
+from .block_job import block_folder, inputs_of_blocks, is_block_of, read_manifest
 from .generation import generate
 from .neurons import has_blender, make_neurons, read_certificates
 from .output_folder import claim_folder
@@ -120,7 +120,7 @@ def run(recipe: Recipe, recipe_name: str, folder: Path, workers: int) -> Path:
 
 def _make_blocks(recipe: Recipe, recipe_name: str, count: int, folder: Path, workers: int) -> None:
     """Blocks 0 to `count` - 1; those that an earlier recipe left in the run's folder are removed first."""
-    for block in sorted(folder.glob("[0-9]*")):
+    for block in sorted(folder.glob("[0-9]*.zarr")):
         if not is_block_of(block, recipe, recipe.seed):
             shutil.rmtree(block)
     with bar(f"{count} blocks of tissue") as report:
@@ -145,7 +145,7 @@ def _slices(recipe: Recipe, real: RealImages | None, held_out: Sequence[Path]) -
         for name in real.names:
             yield Slice(name, real.image(name), real.bits(name), recipe.real.voxel_size_nm)
         return
-    volume = load_block(held_out[0] / ARRAYS)
+    volume = load_block(held_out[0])
     wanted = np.linspace(0, len(volume.image) - 1, min(HELD_OUT_SLICES, len(volume.image)))
     for z in sorted(set(wanted.round().astype(int).tolist())):
         yield Slice(f"{z:04d}", volume.image[z], volume.bits[z], volume.voxel_size_nm)

@@ -10,7 +10,7 @@ from neuropil.train.dataset import SegmentationDataset
 from neuropil.train.labelled_volume import LabelledVolume, load_block
 from neuropil.train.training import train_network
 
-from .block_job import ARRAYS, is_finished
+from .block_job import is_finished
 from .progress import bar
 from .recipe import Recipe
 
@@ -25,7 +25,7 @@ def blocks_below(folders: Sequence[Path]) -> list[Path]:
     """
     blocks: list[Path] = []
     for folder in folders:
-        found = [folder] if is_finished(folder) else sorted(filter(is_finished, folder.glob("[0-9]*")))
+        found = [folder] if is_finished(folder) else sorted(filter(is_finished, folder.glob("[0-9]*.zarr")))
         if not found:
             raise FileNotFoundError(f"{folder} is no block of tissue and holds none")
         blocks += found
@@ -37,7 +37,7 @@ def train_on_blocks(recipe: Recipe, blocks: Sequence[Path], folder: Path) -> Non
 
     Raises ValueError where `folder` holds a training with other settings or blocks.
     """
-    volumes = [load_block(block / ARRAYS) for block in blocks]
+    volumes = [load_block(block) for block in blocks]
     last = volumes[-1]
     kept = len(last.image) - max(1, round(len(last.image) * VALIDATION_SHARE))
     volumes[-1] = _slab(last, 0, kept)

@@ -15,7 +15,7 @@ from neuropil.voxelize.block_files import read_block
 from neuropil.voxelize.volume import Triple, Volume
 from neuropil.voxelize.volume_files import read_volume
 
-from .block_job import ARRAYS, is_finished
+from .block_job import is_finished
 from .cell_view import block_meshes, draw_meshes
 from .neurons import draw_neuron
 from .pictures import Rgb, grey_rgb, instance_overlay, side_by_side, write_png
@@ -40,12 +40,12 @@ def write_view(source: str, path: Path, voxel_size_nm: Triple | None) -> None:
 
 
 def _block_picture(block: Path) -> Rgb:
-    arrays = read_block(block / ARRAYS)
-    assert arrays.image is not None
-    flat = sections(arrays.image, arrays.labels["instances"])
+    files = read_block(block)
+    image = files.volume("image")
+    flat = sections(image, files.volume("instances"))
     with tempfile.TemporaryDirectory() as folder:
         solid = Path(folder) / "cells.png"
-        z, y, x = (length / 1000 for length in arrays.image.extent_nm)
+        z, y, x = (length / 1000 for length in image.extent_nm)
         if not draw_meshes(block_meshes(block), solid, (x, y, z), VIEW_PX):
             return flat
         with Image.open(solid) as picture:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from neuropil.pipeline.generation import generate
+from neuropil.pipeline.recipe import load_recipe
 
 # The smallest block that holds neurites, a few slices deep; trained on for a few steps.
 TINY = """
@@ -26,3 +30,25 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
     path.write_text(TINY)
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_blocks(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny recipe's two blocks, made in this process. Tests must not change them."""
+    folder = tmp_path_factory.mktemp("blocks")
+    recipe = load_recipe(str(tiny_recipe))
+    made = generate(recipe, str(tiny_recipe), recipe.seed, range(2), folder, workers=1)
+    assert made.failed == []
+    assert list(made.blocks) == [0, 1]
+    return folder
+
+
+@pytest.fixture
+def files_of() -> Callable[[Path], dict[str, bytes]]:
+    """Reads a folder: content by path inside it."""
+
+    def read(folder: Path) -> dict[str, bytes]:
+        files = (file for file in folder.rglob("*") if file.is_file())
+        return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+    return read

@@ -64,14 +64,13 @@ def test_changed_file_is_refused_and_nothing_is_left(published: str, tmp_path: P
 
 def test_unknown_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'nonsense'"):
-        download("nonsense", tmp_path / "nonsense")
+        download("nonsense", tmp_path / "nonsense", "http://127.0.0.1:9/")
 
 
 def test_without_data_and_network_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEUROPIL_DATA", str(tmp_path / "absent"))
     monkeypatch.setattr(real_images.pooch, "os_cache", lambda name: tmp_path / "cache")
     monkeypatch.setattr(real_images, "EPFL_URL", "http://127.0.0.1:9/")
-    monkeypatch.setattr(real_images.download, "__defaults__", ("http://127.0.0.1:9/",))
     said: list[str] = []
     assert find_real_images("epfl_ca1", "0089", said.append) is None
     assert len(said) == 1
