@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,39 +79,29 @@ def build_neurons(recipe_path: Path, folder: Path) -> Iterator[BuiltNeuron]:
         OSError: the folder cannot be written.
     """
     recipe = read_typed_yaml(recipe_path, NeuronRecipe)
-    named_trees = list(_named_growths(recipe, recipe_path.parent))
+    # All files are read first, so that mistakes show before any work.
+    kinds = [_kind(recipe, recipe_path.parent, place) for place in range(len(recipe.neurons))]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, grow in named_trees:
-        tree = grow()
-        mesh = build_mesh(tree, recipe.sides)
-        certificate = certify(mesh, tree)
-        _write_neuron(folder, name, tree, mesh, certificate)
-        yield BuiltNeuron(name, certificate)
-
-
-def _named_growths(recipe: NeuronRecipe, home: Path) -> Iterator[tuple[str, Callable[[], Tree]]]:
-    """Name of every neuron and what makes its tree; reads all files, so that mistakes show before any
-    work.
-    """
-    names: set[str] = set()
-    for place, entry in enumerate(recipe.neurons):
+    used: Counter[str] = Counter()
+    for (stem, grow), entry in zip(kinds, recipe.neurons, strict=True):
         for number in range(entry.count):
-            name, grow = _named_growth(recipe, home, place, entry, number)
-            unique, again = name, 2
-            while unique in names:
-                unique, again = f"{name}_{again}", again + 1
-            names.add(unique)
-            yield unique, grow
+            name = stem if entry.swc is not None and not used[stem] else f"{stem}_{used[stem]}"
+            used[stem] += 1
+            tree = grow(number)
+            mesh = build_mesh(tree, recipe.sides)
+            certificate = certify(mesh, tree)
+            _write_neuron(folder, name, tree, mesh, certificate)
+            yield BuiltNeuron(name, certificate)
 
 
-def _named_growth(
-    recipe: NeuronRecipe, home: Path, place: int, entry: NeuronEntry, number: int
-) -> tuple[str, Callable[[], Tree]]:
+def _kind(recipe: NeuronRecipe, home: Path, place: int) -> tuple[str, Callable[[int], Tree]]:
+    """Stem of the names of an entry's neurons, and what makes the tree of each by its number."""
+    entry = recipe.neurons[place]
     if entry.swc is not None:
         tree = read_swc(home / entry.swc)
         if len(tree.roots) != 1:
-            raise ValueError(f"{home / entry.swc}: the file holds {len(tree.roots)} trees, but a neuron is one tree")
-        return entry.swc.stem, lambda: tree
+            raise ValueError(f"{home / entry.swc}: the file holds {len(tree.roots)} trees, but a neuron is one")
+        return entry.swc.stem, lambda number: tree
     assert entry.neuron_class is not None
     own = home / entry.neuron_class
     neuron_class = load_class(own if own.suffix in (".yaml", ".yml") else entry.neuron_class)
@@ -118,15 +109,15 @@ def _named_growth(
     if (neuron_class.kind == "cell") != (length_um is None):
         needs = "takes no length_um" if length_um is not None else "needs length_um"
         raise ValueError(f"neurons.{place}: class {neuron_class.name} of kind {neuron_class.kind} {needs}")
-    # Each neuron's own stream: it stays the same when others are added after it.
-    rng = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=(place, number)))
 
-    def grow() -> Tree:
+    def grow(number: int) -> Tree:
+        # Each neuron's own stream: it stays the same when others are added after it.
+        rng = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=(place, number)))
         if length_um is None:
             return grow_neuron(neuron_class, rng)
         return grow_neurite(neuron_class, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), length_um, rng)
 
-    return f"{neuron_class.name}_{number}", grow
+    return neuron_class.name, grow
 
 
 def _write_neuron(folder: Path, name: str, tree: Tree, mesh: SweptMesh, certificate: Certificate) -> None:
@@ -135,7 +126,9 @@ def _write_neuron(folder: Path, name: str, tree: Tree, mesh: SweptMesh, certific
     for suffix in (".ply", ".glb"):
         # trimesh writes both alike within every Blender; Blender's own exporters differ from version to
         # version.
-        _write_bytes(folder / f"{name}{suffix}", surface.export(file_type=suffix[1:]))
+        content = surface.export(file_type=suffix[1:])
+        assert isinstance(content, bytes)
+        _write_bytes(folder / f"{name}{suffix}", content)
     unfinished = folder / f".{name}.{os.getpid()}.part.blend"
     save_blend({name: mesh}, unfinished)
     os.replace(unfinished, folder / f"{name}.blend")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..morphology.tree import SOMA, Tree
 
 SHARPEST_BEND_DEG = 50.0
+FARTHEST_TURN_DEG = 60.0
 # Points whose removal moves the tube's surface by less than this share of the local radius are left out.
 FLATNESS = 0.01
 # Blender merges curve points nearer than 1e-5; two rings this close would be one ring anyway.
@@ -169,7 +170,8 @@ def _flattened(points: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArr
 
 
 def _split_at_bends(points: NDArray[np.float64], radii: NDArray[np.float64]) -> tuple[list[Run], list[Ball]]:
-    """Cut a run where it bends sharply or where neighbouring rings would cross, with a ball at each cut.
+    """Cut a run where it bends sharply, curls, or where neighbouring rings would cross; a ball fills each
+    cut.
 
     Rings stand in the plane that halves the bend, so the inner side of ring j reaches r_j tan(bend_j / 2)
     along its segments; two rings cross when these reaches add up to more than the segment's length.
@@ -188,11 +190,31 @@ def _split_at_bends(points: NDArray[np.float64], radii: NDArray[np.float64]) -> 
         worse = np.unique(np.where(reach[crowded] >= reach[crowded + 1], crowded, crowded + 1))
         cut[worse] = True
         reach[worse] = 0.0
+    _cut_curls(cut, steps / lengths[:, None])
     ends = [0, *np.flatnonzero(cut).tolist(), len(points) - 1]
     # A bent ring, seen along its segment, is an ellipse narrower by the cosine: widen it to the same area.
     widened = np.where(cut, radii, radii / np.sqrt(np.cos(np.where(cut, 0.0, half_bends))))
     runs = [Run(points[a : b + 1], widened[a : b + 1]) for a, b in pairwise(ends)]
-    return runs, [Ball(points[index], float(radii[index])) for index in np.flatnonzero(cut)]
+    # Where the radius changes steeply, a ball of the full radius would bulge out of the cones.
+    cosines = lengths / np.hypot(lengths, np.diff(radii))
+    return runs, [
+        Ball(points[index], float(radii[index] * min(cosines[index - 1], cosines[index])))
+        for index in np.flatnonzero(cut).tolist()
+    ]
+
+
+def _cut_curls(cut: NDArray[np.bool_], tangents: NDArray[np.float64]) -> None:
+    """Cut, in place, where a run has turned far from where it headed after the last cut.
+
+    Between cuts it then advances along one direction and cannot meet itself, as a curl would; the weld unites
+    different tubes only, not a tube with itself.
+    """
+    farthest = np.cos(np.radians(FARTHEST_TURN_DEG))
+    first = 0
+    for index in range(1, len(tangents)):
+        if cut[index] or tangents[index] @ tangents[first] < farthest:
+            cut[index] = True
+            first = index
 
 
 def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from scipy.spatial import cKDTree
 from ..morphology.tree import SOMA, Tree
 
 # Below this bend the tubes of two segments close by themselves.
-OPEN_BEND_COSINE = 0.985
+OPEN_BEND_COSINE = 0.9985
 # Longest piece of a cone, in radii, so that a search by its middle stays local.
 LONGEST_PIECE_RADII = 8.0
 
@@ -118,8 +119,9 @@ def swept_solid(tree: Tree) -> SweptSolid:
     lengths = np.linalg.norm(ends - starts, axis=1)
     cones = lengths > 1e-9
     pieces = _cut(starts[cones], ends[cones], start_radii[cones], tree.radii_um[children][cones], children[cones])
-    balls = np.flatnonzero(_has_ball(tree))
-    centres, radii = tree.points_um[balls], tree.radii_um[balls]
+    ball_radii = _ball_radii_um(tree)
+    balls = np.flatnonzero(ball_radii)
+    centres, radii = tree.points_um[balls], ball_radii[balls]
     return SweptSolid(
         np.concatenate([pieces[0], centres]),
         np.concatenate([pieces[1], centres]),
@@ -137,9 +139,14 @@ def _is_whole_soma(tree: Tree) -> NDArray[np.bool_]:
     return (tree.types == SOMA) & (tree.parents < 0) & ~inner
 
 
-def _has_ball(tree: Tree) -> NDArray[np.bool_]:
-    """Points where the cones of two segments leave a gap that a ball fills."""
-    result = _is_whole_soma(tree) | (tree.child_counts > 1) & (tree.types != SOMA)
+def _ball_radii_um(tree: Tree) -> NDArray[np.float64]:
+    """(n,) radius of the ball that fills the gap between the cones that meet at a point; 0 where there is
+    none.
+
+    Where a cone is steep, the ball is the largest that touches it from within, so that it does not bulge out.
+    """
+    whole_soma = _is_whole_soma(tree)
+    filled = (tree.child_counts > 1) & (tree.types != SOMA)
     middle = tree.parents[tree.parents >= 0]
     child = np.flatnonzero(tree.parents >= 0)
     before = tree.parents[middle]
@@ -148,8 +155,19 @@ def _has_ball(tree: Tree) -> NDArray[np.bool_]:
     first, second = tree.points_um[middle] - tree.points_um[before], tree.points_um[child] - tree.points_um[middle]
     scale = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     bent = np.einsum("ij,ij->i", first, second) < OPEN_BEND_COSINE * scale
-    result[middle[bent & (tree.child_counts[middle] == 1)]] = True
-    return result
+    filled[middle[bent & (tree.child_counts[middle] == 1)]] = True
+    lengths = tree.segment_lengths_um
+    rise = tree.radii_um - tree.radii_um[np.maximum(tree.parents, 0)]
+    cosines = np.where(tree.parents >= 0, lengths / np.maximum(np.hypot(lengths, rise), 1e-12), 1.0)
+    cosines[whole_soma[np.maximum(tree.parents, 0)] & (tree.parents >= 0)] = 1.0
+    inscribed = cosines.copy()
+    only = child[tree.child_counts[middle] == 1]
+    inscribed[tree.parents[only]] = np.minimum(cosines[tree.parents[only]], cosines[only])
+    inscribed *= tree.radii_um
+    # A ball that reaches over a flat end would round it.
+    ends = np.union1d(tree.tips, tree.roots[~whole_soma[tree.roots]])
+    filled &= cKDTree(tree.points_um[ends]).query(tree.points_um)[0] >= inscribed
+    return np.where(whole_soma, tree.radii_um, np.where(filled, inscribed, 0.0))
 
 
 def _cut(
@@ -158,7 +176,7 @@ def _cut(
     start_radii: NDArray[np.float64],
     end_radii: NDArray[np.float64],
     segments: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], ...]:
+) -> tuple[NDArray[Any], ...]:
     """Cut long cones across into short ones."""
     lengths = np.linalg.norm(ends - starts, axis=1)
     counts = np.ceil(lengths / (LONGEST_PIECE_RADII * np.maximum(start_radii, end_radii))).astype(int)

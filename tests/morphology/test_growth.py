@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,11 @@ CELLS = ["cortical_pyramidal", "cortical_interneuron"]
 
 def grown(name: str, length_um: float = 20.0, seed: int = 0) -> Tree:
     return grow_neurite(load_class(name), (1, 2, 3), (0, 0, 2), length_um, np.random.default_rng(seed))
+
+
+@cache
+def grown_cells(name: str) -> list[Tree]:
+    return [grow_neuron(load_class(name), np.random.default_rng(seed)) for seed in range(8)]
 
 
 def same(first: Tree, second: Tree) -> bool:
@@ -110,7 +117,7 @@ def test_path_over_chord_is_the_tortuosity_asked_for(tortuosity: float) -> None:
     [("cortical_pyramidal", 3, 2135), ("cortical_pyramidal", 2, 3106), ("cortical_interneuron", 3, 1673)],
 )
 def test_arbors_are_as_long_as_the_measured_ones(name: str, swc_type: int, mean_um: float) -> None:
-    cells = [grow_neuron(load_class(name), np.random.default_rng(seed)) for seed in range(12)]
+    cells = grown_cells(name)
     statistics = measure_arbors(cells, swc_type)
     assert 0.5 * mean_um < np.mean(statistics.length_um) < 1.6 * mean_um
     assert all(cell.types[0] == SOMA and len(cell.roots) == 1 for cell in cells)

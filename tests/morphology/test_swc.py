@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import neurom
 import numpy as np
@@ -50,14 +51,14 @@ def test_any_text_is_read_or_refused_in_one_sentence(text: str) -> None:
 
 
 @given(trees(), st.randoms(use_true_random=False))
-def test_order_of_lines_does_not_matter(tree: Tree, random: np.random.Generator) -> None:
+def test_order_of_lines_does_not_matter(tree: Tree, random: Random) -> None:
     ids = [3 * index + 7 for index in range(len(tree))]  # gaps
     lines = []
     for index in range(len(tree)):
         x, y, z = tree.points_um[index].tolist()
         parent = ids[tree.parents[index]] if tree.parents[index] >= 0 else -1
         lines.append(f"{ids[index]} {tree.types[index]} {x!r} {y!r} {z!r} {tree.radii_um[index]!r} {parent}")
-    random.shuffle(lines)  # type: ignore[arg-type]
+    random.shuffle(lines)
     found = parsed(*lines)
     place = {int(number): index for index, number in enumerate(found.ids)}
     for index, number in enumerate(ids):
