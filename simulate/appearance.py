@@ -39,7 +39,8 @@ class Appearance:
     deviation of its mean from profile to profile.
     Spot: full widths at half maximum of the Gaussian blur by Porod's law, biased alike in real and simulated.
     Texture: autocovariance (grey²) of deep cytoplasm along x, y and over slices. Widths in px: median drawn
-    width of membrane and boundary, median diameter of a vesicle, median minor axis of a PSD.
+    width of membrane and boundary, median diameter of a vesicle, median minor axis of a PSD, and how deep below a
+    mitochondrion's drawn outline it is darkest.
     """
 
     mitochondrion: float | None
@@ -60,6 +61,7 @@ class Appearance:
     boundary_width_px: float | None
     vesicle_diameter_px: float | None
     psd_width_px: float | None
+    mitochondrial_edge_px: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain mapping for YAML and JSON."""
@@ -75,6 +77,24 @@ def drawn_widths_px(mask: Mask) -> Floats:
     """Width of what is drawn at each pixel of its midline (twice the distance to the edge), mask (y, x)."""
     ridge = skeletonize(mask)
     return np.asarray(2.0 * ndimage.distance_transform_edt(mask)[ridge])
+
+
+def darkest_depth_px(parts: Sequence[tuple[Image, Mask]]) -> float | None:
+    """Depth below the masks' outline at which the mean grey is least, to a fraction of a pixel; None if unclear."""
+    grey = np.concatenate([images[mask] for images, mask in parts])
+    depth = np.concatenate([depth_px(mask)[mask] for _, mask in parts])
+    centres = np.arange(1.0, 12.0)
+    means = []
+    for centre in centres:
+        here = np.abs(depth - centre) <= 0.5
+        if here.sum() < 100:
+            return None
+        means.append(float(grey[here].mean()))
+    least = int(np.argmin(means))
+    if not 0 < least < len(means) - 1:
+        return None
+    before, at, after = means[least - 1 : least + 2]
+    return float(centres[least] + 0.5 * (before - after) / (before - 2.0 * at + after))
 
 
 def _blob_sizes(mask: Mask) -> tuple[list[float], list[float]]:
@@ -198,4 +218,5 @@ def measure_appearance(runs: Sequence[tuple[Image, Image]]) -> Appearance:
         boundary_width_px=median_width(1),
         vesicle_diameter_px=median_blob(4, 0),
         psd_width_px=median_blob(3, 1),
+        mitochondrial_edge_px=darkest_depth_px([(images[::4], (field[::4] & 1) > 0) for images, field in runs]),
     )

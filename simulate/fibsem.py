@@ -59,6 +59,7 @@ class _Contrast:
     coarse_sd: Plane
     cell_sd: Plane
     spread: Plane  # their variances' sum
+    lining: Plane  # bilayer per bilayer fraction, 1/255 where all of a structure's lining is bilayer
 
 
 def _contrast(table: MaterialTable, energy_kev: float) -> _Contrast:
@@ -83,6 +84,7 @@ def _contrast(table: MaterialTable, energy_kev: float) -> _Contrast:
         stain_signal,
         *(sd * narrowing for sd in relative_sds),
         spread,
+        table.lookup("lining", 1.0) / 255.0,
     )
     return _Contrast(*(np.asarray(column, dtype=np.float32) for column in columns))
 
@@ -109,6 +111,7 @@ def _backscatter_plane(
     coarse_sd: Plane,
     cell_sd: Plane,
     spread: Plane,
+    lining: Plane,
     bilayer: int,
     out: Plane,
 ) -> None:
@@ -128,7 +131,7 @@ def _backscatter_plane(
             mass = organic[m] + stain[m] * taken
             signal = organic_signal[m] + stain_signal[m] * taken
             if membrane[j, i] > 0:
-                f = np.float32(membrane[j, i]) * np.float32(1.0 / 255.0)
+                f = np.float32(membrane[j, i]) * lining[m]
                 b = bilayer
                 taken = _local_stain(
                     fine_sd[b] * fine[j, i] + coarse_sd[b] * coarse[j, i] + cell_sd[b] * cell_deviate, spread[b]
@@ -331,7 +334,8 @@ def image_fibsem(
             _backscatter_plane(
                 materials.data[index], membrane.data[index], instances.data[index], fine, coarse, cell_key,
                 contrast.organic, contrast.organic_signal, contrast.stain, contrast.stain_signal,
-                contrast.fine_sd, contrast.coarse_sd, contrast.cell_sd, contrast.spread, bilayer, scratch,
+                contrast.fine_sd, contrast.coarse_sd, contrast.cell_sd, contrast.spread, contrast.lining,
+                bilayer, scratch,
             )  # fmt: skip
             plane = np.empty((height, width), np.float32)
             _blur_plane(scratch, kernel_y, kernel_x, plane)

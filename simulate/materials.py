@@ -51,7 +51,8 @@ class Material(BaseModel):
 
     `fine_grain_sd` and `coarse_grain_sd` are the relative standard deviations of the local stain at
     the table's two grain lengths (ribosomes, filaments and protein mottle a cytoplasm); `between_cells_cv`
-    is the same from cell to cell. The six fractions sum to 1.
+    is the same from cell to cell. `lining` is how much of the shell that a structure of this material is lined
+    with is bilayer: two bilayers with a gap leave less than 1. The six fractions sum to 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,6 +67,7 @@ class Material(BaseModel):
     fine_grain_sd: Annotated[float, Field(ge=0.0, le=1.5)] = 0.0
     coarse_grain_sd: Annotated[float, Field(ge=0.0, le=1.5)] = 0.0
     between_cells_cv: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    lining: Share = 1.0
 
     @model_validator(mode="after")
     def _fractions_sum_to_one(self) -> Self:

@@ -171,7 +171,7 @@ def _paint_mitochondria(
         along, across = math.cos(turn) * dx + math.sin(turn) * dy, math.cos(turn) * dy - math.sin(turn) * dx
         below = np.minimum(radius - np.sqrt((along / ratio) ** 2 + across**2 + (dz / 1.5) ** 2), depth[box] - 30.0)
         inside = (below > 0) & (cells[box] == cells[tuple(centre)]) & (painter.classes[box] <= 3)
-        painter.paint("mitochondrion", inside, box, _shell(below.astype(np.float32), 14.0, voxel_nm))
+        painter.paint("mitochondrion", inside, box, _shell(below.astype(np.float32), 20.0, voxel_nm))
         lamella = np.mod(along + 12 * np.sin(across / 40.0) + 8 * np.sin(dz / 30), 42.0) < 11.0
         painter.paint("crista", inside & (below > 24) & lamella & (np.sin(across / 55.0 + dz / 80.0) > -0.5), box)
 

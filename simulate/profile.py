@@ -13,7 +13,7 @@ from .microscope import FibSem
 
 
 class Stain(BaseModel):
-    """What a profile sets of a material: its mass fraction of metal, and how unevenly that is spread."""
+    """What a profile sets of a material: its mass fraction of metal, how unevenly that is spread, its lining."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,6 +21,7 @@ class Stain(BaseModel):
     fine_grain_sd: Annotated[float, Field(ge=0.0, le=1.5)]
     coarse_grain_sd: Annotated[float, Field(ge=0.0, le=1.5)]
     between_cells_cv: Annotated[float, Field(ge=0.0, le=1.0)]
+    lining: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
 
 
 class Profile(BaseModel):

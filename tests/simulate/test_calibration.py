@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from neuropil.simulate.annotator import AnnotatorStyle, annotate
-from neuropil.simulate.appearance import measure_appearance, profile_greys, texture_sums
+from neuropil.simulate.appearance import darkest_depth_px, measure_appearance, profile_greys, texture_sums
 from neuropil.simulate.calibration import (
     NoiseFunction,
     calibrate_fibsem,
@@ -118,6 +118,15 @@ def test_texture_of_white_noise_has_no_reach() -> None:
     assert (texture + texture).autocovariance("x") == pytest.approx(texture.autocovariance("x"))
     for axis in "xyz":
         assert np.abs(texture.autocovariance(axis)).max() < 2.0
+
+
+def test_the_darkest_depth_of_a_ring_is_found() -> None:
+    """A disc of radius 40 whose grey is least 6 px below its edge; pixels' depths are counted from their centres."""
+    y, x = np.mgrid[:100, :100] - 50.0
+    depth = 40.0 - np.hypot(y, x)
+    image = np.clip(90.0 + 8.0 * np.abs(depth - 6.0), 0, 255).astype(np.uint8)[None]
+    assert darkest_depth_px([(image, depth[None] > 0)]) == pytest.approx(6.3, abs=0.5)
+    assert darkest_depth_px([(image, depth[None] > 38)]) is None
 
 
 def test_profiles_are_told_apart() -> None:

@@ -67,6 +67,18 @@ def test_half_a_bilayer_is_mixed_by_mass() -> None:
     assert image.mean() == pytest.approx(grey, abs=0.6)
 
 
+def test_a_thin_lining_counts_for_less() -> None:
+    table, microscope = smooth_table(), still()
+    matrix = table["mitochondrial_matrix"]
+    greys = []
+    for lining in (1.0, 0.5, 0.0):
+        lined = table.with_materials({"mitochondrial_matrix": matrix.model_copy(update={"lining": lining})})
+        greys.append(picture(flat(matrix.id, bilayer=255), lined, microscope).mean())
+    bare = picture(flat(matrix.id), table, microscope).mean()
+    assert greys[0] < greys[1] < greys[2]
+    assert greys[2] == pytest.approx(bare, abs=0.3)
+
+
 def test_heavy_stain_is_dark(block: Truth) -> None:
     image = picture(block, load_materials(), load_microscope("fibsem"))
     membrane = block.membrane.data > 200

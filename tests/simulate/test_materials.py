@@ -21,7 +21,7 @@ def test_shipped_tables_agree() -> None:
     table, structures = load_materials(), load_structures()
     assert {name: material.id for name, material in table.materials.items()} == IDS
     assert {structure.material for structure in structures.structures.values()} <= set(IDS)
-    assert structures["mitochondrion"].membrane_nm == 14
+    assert structures["mitochondrion"].membrane_nm == 20
 
 
 def test_heavier_stain_scatters_more() -> None:
