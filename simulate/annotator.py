@@ -6,6 +6,7 @@ Bits: 0 mitochondrion (its boundary included), 1 mitochondrial_boundary, 2 membr
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import edt
@@ -68,7 +69,16 @@ def _grown(mask: Mask, margin_nm: float, size_nm: tuple[float, float, float]) ->
     """The mask and everything within margin_nm of it; an empty mask stays empty."""
     if margin_nm <= 0.0 or not mask.any():
         return mask
-    return np.asarray(mask | (_depth_nm(~mask, size_nm) <= margin_nm))
+    # Nothing grows beyond the margin, so the distance is needed in a box around the mask alone.
+    box = []
+    for axis, (count, size) in enumerate(zip(mask.shape, size_nm, strict=True)):
+        there = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        reach = math.ceil(margin_nm / size) + 2
+        box.append(slice(max(0, int(there[0]) - reach), min(count, int(there[-1]) + reach + 1)))
+    grown = mask.copy()
+    near = grown[tuple(box)]
+    near |= _depth_nm(~near, size_nm) <= margin_nm
+    return grown
 
 
 def _grown_in_plane(mask: Mask, margin_nm: float, size_nm: tuple[float, float, float]) -> Mask:
