@@ -89,14 +89,14 @@ def make_block(recipe: Recipe, seed: int, index: int, folder: Path) -> Path:
     for_tissue, for_image, for_annotator = np.random.SeedSequence([seed, index]).spawn(3)
     tissue = build_block(recipe.tissue, np.random.default_rng(for_tissue))
     structures = load_structures()
-    arrays, microscope = _image(recipe, tissue, structures, for_image, for_annotator)
+    arrays, sampled = _image(recipe, tissue, structures, for_image, for_annotator)
     image = arrays.pop("image")
     manifest = {
         "recipe": inputs_of_blocks(recipe),
         "seed": seed,
         "index": index,
         "versions": {name: version(name) for name in _VERSIONS},
-        "microscope": microscope,
+        "microscope": sampled,
         "structures": {name: s.model_dump() for name, s in structures.structures.items()},
         "cells": [{"id": cell.id, "kind": cell.kind} for cell in tissue.cells],
         "certificates": {name: bool(holds) for name, holds in tissue.certificates.items()},
@@ -105,7 +105,7 @@ def make_block(recipe: Recipe, seed: int, index: int, folder: Path) -> Path:
     }
     names = {
         "classes": {s.class_id: name for name, s in structures.structures.items()},
-        "materials": {m.id: name for name, m in recipe.load_materials().materials.items()},
+        "materials": {m.id: name for name, m in recipe.load_appearance().materials.materials.items()},
     }
 
     def write_beside(unfinished: Path) -> None:
@@ -127,10 +127,14 @@ def is_block_of(block: Path, recipe: Recipe, seed: int) -> bool:
 
 def inputs_of_blocks(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe decides a block's bytes, as JSON keeps it, the files that it names included."""
-    named = {"materials": recipe.load_materials(), "microscope": recipe.load_microscope()}
+    appearance = recipe.load_appearance()
+    own = recipe.model_dump(mode="json", include={"tissue", "voxel_size_nm"})
     classes = {key: load_class(name) for key, name in recipe.tissue if key.endswith("_class")}
-    own = recipe.model_dump(mode="json", include={"tissue", "voxel_size_nm", "annotator"})
-    return own | {key: model.model_dump(mode="json") for key, model in (named | classes).items()}
+    look = {
+        "profile": appearance.profile.model_dump(mode="json", exclude={"provenance"}),
+        "materials": appearance.materials.model_dump(mode="json"),
+    }
+    return own | look | {key: one.model_dump(mode="json") for key, one in classes.items()}
 
 
 def tissue_parts(tissue: TissueBlock, structures: StructureTable, material_ids: Mapping[str, int]) -> list[Part]:
@@ -164,13 +168,15 @@ def _image(
     annotators reach, so that no face of a slab or of the block shows, and random numbers go by absolute voxel.
     """
     size_nm = recipe.voxel_size_nm
-    microscope, materials = recipe.load_microscope(), recipe.load_materials()
+    appearance = recipe.load_appearance()
+    profile, materials = appearance.profile, appearance.materials
+    microscope = profile.microscope
     ids = {name: material.id for name, material in materials.materials.items()}
     scene = Scene(tissue_parts(tissue, structures, ids), size_nm)
     depth, height, width = (
         max(1, round(um * 1000 / nm)) for um, nm in zip(reversed(tissue.size_um), size_nm, strict=True)
     )
-    drawn = drawing_reach_nm(recipe.annotator)
+    drawn = drawing_reach_nm(profile.annotator)
     halo_z, halo_y, halo_x = (
         max(blur, math.ceil(drawn / nm)) for blur, nm in zip(blur_reach(microscope, size_nm), size_nm, strict=True)
     )
@@ -200,7 +206,7 @@ def _image(
             voxels.classes,
             voxels.instances,
             structures,
-            recipe.annotator,
+            profile.annotator,
             np.random.default_rng(for_annotator),
         )
         of_slab = {

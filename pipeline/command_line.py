@@ -123,27 +123,26 @@ def generate(
 def image(
     block: Annotated[Path, typer.Argument(help="Folder of a block.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Volume; the suffix picks the format.")],
-    microscope: Annotated[str, typer.Option(help="Name of a shipped microscope, or path of a YAML file.")] = "fibsem",
-    materials: Annotated[str, typer.Option(help="Name of a shipped table, or path of a YAML file.")] = "stained_tissue",
+    profile: Annotated[str, typer.Option(help="Name of a shipped profile, or path of a YAML file.")] = "epfl_ca1",
     seed: Annotated[int, typer.Option(help="Of noise and drift.", min=0)] = 0,
 ) -> None:
-    """A block of tissue through a microscope."""
+    """A block of tissue through the microscope of a profile, with its stains."""
     import numpy as np
 
     from neuropil.simulate.fibsem import image_fibsem
     from neuropil.voxelize.block_files import read_block
     from neuropil.voxelize.volume_files import write_volume
 
-    from .recipe import named_materials, named_microscope
+    from .recipe import named_appearance
 
-    instrument, table = named_microscope(microscope), named_materials(materials)
+    look = named_appearance(profile)
     tissue = read_block(block)
     micrograph = image_fibsem(
         tissue.volume("materials"),
         tissue.volume("membrane"),
         tissue.volume("instances"),
-        table,
-        instrument,
+        look.materials,
+        look.profile.microscope,
         np.random.default_rng(seed),
     )
     write_volume(micrograph.image, output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Self
@@ -10,9 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from neuropil.morphology.neuron_class import load_class
 from neuropil.morphology.typed_yaml import read_typed_yaml, validation_sentence
-from neuropil.simulate.annotator import AnnotatorStyle
 from neuropil.simulate.materials import MaterialTable, load_materials
-from neuropil.simulate.microscope import FibSem, load_microscope
+from neuropil.simulate.profile import Profile, load_profile
 from neuropil.tissue.parameters import TissueParameters
 from neuropil.train.augmentation import Augmentation
 from neuropil.train.training import TrainingConfig
@@ -41,10 +41,10 @@ class Patches(BaseModel):
 
 
 class Recipe(BaseModel):
-    """Blocks of tissue, the microscope that images them, the training on them, the slices it is scored on.
+    """Blocks of tissue, how they look, the training on them, the slices it is scored on.
 
-    `materials` and `microscope` are names of shipped files or paths to YAML files of one's own. What they and
-    the neuron classes name has to exist: that is checked here, before any work is done.
+    `profile` is the name of a shipped file or the path of one's own: microscope, stains, annotators' style.
+    That and the neuron classes have to exist: that is checked here, before any work is done.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,9 +55,7 @@ class Recipe(BaseModel):
     neurons: tuple[str, ...] = Field((), description="classes of which one whole neuron each is swept and shown")
     tissue: TissueParameters = TissueParameters()
     voxel_size_nm: tuple[VoxelSize, VoxelSize, VoxelSize] = Field((5.0, 5.0, 5.0), description="z, y, x")
-    materials: str = "stained_tissue"
-    microscope: str = "fibsem"
-    annotator: AnnotatorStyle = AnnotatorStyle()
+    profile: str = "epfl_ca1"
     patches: Patches = Patches()
     training: TrainingConfig = TrainingConfig(budget_seconds=150)
     real: RealSlices = RealSlices()
@@ -71,36 +69,32 @@ class Recipe(BaseModel):
             for name in self.neurons:
                 if load_class(name).kind != "cell":
                     raise ValueError(f"neurons: class {name} is no whole cell")
-            self.load_microscope()
-            self.load_materials()
+            self.load_appearance()
         except FileNotFoundError as error:
             # Pydantic gathers ValueErrors only, and adds the place in the file to them.
             raise ValueError(str(error)) from error
         return self
 
-    def load_microscope(self) -> FibSem:
-        """The microscope that the recipe names. Raises FileNotFoundError or ValueError in one sentence."""
-        return named_microscope(self.microscope)
-
-    def load_materials(self) -> MaterialTable:
-        """The materials that the recipe names. Raises FileNotFoundError or ValueError in one sentence."""
-        return named_materials(self.materials)
+    def load_appearance(self) -> Appearance:
+        """The profile that the recipe names, with its materials. Raises FileNotFoundError or ValueError."""
+        return named_appearance(self.profile)
 
 
-def named_microscope(name_or_path: str) -> FibSem:
-    """A shipped microscope by name, or one's own by path. Raises FileNotFoundError or ValueError."""
+@dataclass(frozen=True)
+class Appearance:
+    """A profile (microscope, annotators) and the table of materials that it has stained."""
+
+    profile: Profile
+    materials: MaterialTable
+
+
+def named_appearance(name_or_path: str) -> Appearance:
+    """A shipped profile by name, or one's own by path. Raises FileNotFoundError or ValueError in one sentence."""
     try:
-        return load_microscope(name_or_path)
+        profile = load_profile(name_or_path)
     except ValidationError as error:
-        raise ValueError(f"{name_or_path}: {validation_sentence(error, FibSem)}") from error
-
-
-def named_materials(name_or_path: str) -> MaterialTable:
-    """A shipped table of materials by name, or one's own by path. Raises FileNotFoundError or ValueError."""
-    try:
-        return load_materials(name_or_path)
-    except ValidationError as error:
-        raise ValueError(f"{name_or_path}: {validation_sentence(error, MaterialTable)}") from error
+        raise ValueError(f"{name_or_path}: {validation_sentence(error, Profile)}") from error
+    return Appearance(profile, profile.stained(load_materials()))
 
 
 def shipped_recipes() -> list[str]:

@@ -46,7 +46,7 @@ def test_what_lies_beside_the_arrays(tiny_blocks: Path) -> None:
     assert (block / "preview.png").stat().st_size > 1000
     assert manifest["seed"] == 3
     assert manifest["recipe"]["tissue"]["size_um"] == [0.6, 0.6, 0.4]
-    assert manifest["recipe"]["microscope"]["name"] == "fibsem"
+    assert manifest["recipe"]["profile"]["microscope"]["landing_energy_kev"] > 0
     assert manifest["statistics"]["annotated_membrane"] > 0.02
     assert len(manifest["microscope"]["drift_gain"]) == 40
     assert set(manifest["certificates"].values()) <= {True, False}

@@ -31,7 +31,7 @@ def test_values_are_read(tiny_recipe: Path) -> None:
     assert recipe.tissue.size_um == (0.6, 0.6, 0.4)
     assert recipe.voxel_size_nm == (10, 10, 10)
     assert recipe.training.steps == 3
-    assert recipe.load_microscope().name == "fibsem"
+    assert recipe.load_appearance().profile.name == "epfl_ca1"
 
 
 def test_unknown_key_names_it_and_the_allowed_ones(tiny_recipe: Path) -> None:
@@ -56,8 +56,7 @@ def test_contradictory_training_length(tiny_recipe: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "known"),
     [
-        ("microscope: nonsense", "fibsem"),
-        ("materials: nonsense", "stained_tissue"),
+        ("profile: nonsense", "epfl_ca1"),
         ("neurons: [nonsense]", "cortical_pyramidal"),
     ],
 )
