@@ -213,6 +213,15 @@ def _first_line(low_y, low_z, high_y, high_z, z):  # type: ignore[no-untyped-def
     return (offset >> STEP_BITS) - (-numerator) // (rise << STEP_BITS)
 
 
+@njit(nogil=True, cache=True)
+def _extent(normal, plane_low, plane_high, low_margin, high_margin):  # type: ignore[no-untyped-def]
+    """How far the band above a face reaches beyond its corners along an axis on which its normal has that share."""
+    aside = np.sqrt(max(1 - normal * normal, 0.0))
+    low = min(plane_low * normal - low_margin * aside, plane_high * normal - high_margin * aside)
+    high = max(plane_low * normal + low_margin * aside, plane_high * normal + high_margin * aside)
+    return low, high
+
+
 @njit(nogil=True, cache=True, inline="always")
 def _inverse(slope):  # type: ignore[no-untyped-def]
     """1 / slope, or 0 for a slope so small that the bound it gives is taken as none along the line."""
@@ -413,8 +422,9 @@ def _past(along, length):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, inline="always")
 def _squared_distances(  # type: ignore[no-untyped-def]
-    steps,
-    step_nm,
+    first,
+    size,
+    start,
     h_x,
     h,
     o1_x,
@@ -434,13 +444,13 @@ def _squared_distances(  # type: ignore[no-untyped-def]
     length3,
     squares,
 ):
-    """Squared distances to a triangle of LANES voxels along x, the first of them `steps` from its first corner.
+    """Squared distances to a triangle of LANES voxels along x, the first at first * size + start from its first corner.
 
     All terms are linear along the line: the height h over the plane, and for each edge how far outside it
     (o) and how far along it (t) a point is. There are no branches, so that one instruction serves all lanes.
     """
     for lane in range(LANES):
-        x = _F(steps + np.int32(lane * STEPS_PER_VOXEL)) * step_nm
+        x = (first + _F(lane)) * size + start
         height = h_x * x + h
         outside1, outside2, outside3 = o1_x * x + o1, o2_x * x + o2, o3_x * x + o3
         past1, past2, past3 = (
@@ -460,7 +470,7 @@ def _squared_distances(  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def _nearest_surface(  # type: ignore[no-untyped-def]
     steps, faces, spreads, start, entries, first, last, turn, depth_nm, outer_nm, size_nm,
-    z_first, z_last, y_first, y_last, x_origin, x_count, nearest, half_width, touched,
+    z_first, z_last, y_first, y_last, x_origin, x_count, stride_z, stride_y, nearest, half_width, touched,
 ):  # fmt: skip
     """Squared distance (nm²) of the voxels in a part's narrow band to its surface, and which voxels these are.
 
@@ -469,6 +479,7 @@ def _nearest_surface(  # type: ignore[no-untyped-def]
     """
     size_x, size_y, size_z = size_nm[0], size_nm[1], size_nm[2]
     step_x, step_y, step_z = size_x / STEPS_PER_VOXEL, size_y / STEPS_PER_VOXEL, size_z / STEPS_PER_VOXEL
+    per_size = 1.0 / size_x
     reach = max(depth_nm, outer_nm)
     reach_squared = _F(reach * reach)
     squares = np.empty(LANES, np.float32)
@@ -492,33 +503,38 @@ def _nearest_surface(  # type: ignore[no-untyped-def]
             # Without area it is the edges that its neighbours have too.
             continue
         nx, ny, nz = nx / length, ny / length, nz / length
-        margin = reach * spreads[face] + SLACK_NM
-        # What the band above the face, widened by the margin, takes up along each axis; a voxel whose centre
-        # is at index i is at i * size - base, relative to the first corner.
-        wide = margin * np.sqrt(max(1 - nz * nz, 0.0))
+        # How far aside of the face the points can be that it is nearest to: height times the tangent of its spread.
+        # That is bounded by margin - slope * height, so that the bound stays a plane.
+        margin, slope = reach * float(spreads[face]) + SLACK_NM, 0.0
+        if turn != 0 and spreads[face] < 0.5:
+            sine = float(spreads[face])
+            tangent = sine / np.sqrt(1 - sine * sine)
+            slope = tangent * (depth_nm - outer_nm) / (depth_nm + outer_nm)
+            margin = outer_nm * (tangent + slope) + 2 * SLACK_NM
+            slope *= turn
+        low_margin, high_margin = margin - slope * plane_low, margin - slope * plane_high
+        # A voxel of index i is centred at i * size - base, relative to the first corner.
+        low, high = _extent(nz, plane_low, plane_high, low_margin, high_margin)
         base = (az - HALF) * step_z
-        low = min(0.0, bz, cz) - wide + min(plane_low * nz, plane_high * nz)
-        high = max(0.0, bz, cz) + wide + max(plane_low * nz, plane_high * nz)
-        row_first = max(np.int64(np.ceil((low + base) / size_z)), z_first)
-        row_last = min(np.int64(np.floor((high + base) / size_z)), z_last)
+        row_first = max(np.int64(np.ceil((min(0.0, bz, cz) + low + base) / size_z)), z_first)
+        row_last = min(np.int64(np.floor((max(0.0, bz, cz) + high + base) / size_z)), z_last)
         if row_first > row_last:
             continue
-        wide = margin * np.sqrt(max(1 - ny * ny, 0.0))
+        low, high = _extent(ny, plane_low, plane_high, low_margin, high_margin)
         base = (ay - HALF) * step_y
-        low = min(0.0, by, cy) - wide + min(plane_low * ny, plane_high * ny)
-        high = max(0.0, by, cy) + wide + max(plane_low * ny, plane_high * ny)
-        line_first = max(np.int64(np.ceil((low + base) / size_y)), y_first)
-        line_last = min(np.int64(np.floor((high + base) / size_y)), y_last)
+        line_first = max(np.int64(np.ceil((min(0.0, by, cy) + low + base) / size_y)), y_first)
+        line_last = min(np.int64(np.floor((max(0.0, by, cy) + high + base) / size_y)), y_last)
         if line_first > line_last:
             continue
-        wide = margin * np.sqrt(max(1 - nx * nx, 0.0))
+        low, high = _extent(nx, plane_low, plane_high, low_margin, high_margin)
         base_x = (ax - HALF) * step_x
-        low_x = min(0.0, bx, cx) - wide + min(plane_low * nx, plane_high * nx)
-        high_x = max(0.0, bx, cx) + wide + max(plane_low * nx, plane_high * nx)
-        low_x = max(low_x, x_origin * size_x - base_x)
-        high_x = min(high_x, (x_origin + x_count - 1) * size_x - base_x)
+        low_x = max(min(0.0, bx, cx) + low, x_origin * size_x - base_x)
+        high_x = min(max(0.0, bx, cx) + high, (x_origin + x_count - 1) * size_x - base_x)
         if low_x > high_x:
             continue
+        base_column = base_x * per_size
+        # Whole voxels from the first corner's, and from there to its centre: exact for any box.
+        corner, first_x = ax >> STEP_BITS, _F((HALF - (ax & (STEPS_PER_VOXEL - 1))) * step_x)
         half = _F(0.5 * (abs(nx) * size_x + abs(ny) * size_y + abs(nz) * size_z))
         # The face's own plane: u along its first edge, v across, corners (0, 0), (edge, 0), (c_u, c_v).
         edge = np.sqrt(bx * bx + by * by + bz * bz)
@@ -537,7 +553,8 @@ def _nearest_surface(  # type: ignore[no-untyped-def]
         p_offset = edge * d2v
         # And their directions.
         r_x, s_x = ux * d2u + vx * d2v, ux * d3u + vx * d3v
-        per_n, per_v, per_p, per_q = _inverse(nx), _inverse(-vx), _inverse(px), _inverse(qx)
+        tilt = slope * nx
+        per_n, per_v, per_p, per_q = _inverse(nx), _inverse(tilt - vx), _inverse(tilt + px), _inverse(tilt + qx)
         for row in range(row_first, row_last + 1):
             rz = float((row << STEP_BITS) + HALF - az) * step_z
             for line in range(line_first, line_last + 1):
@@ -546,6 +563,7 @@ def _nearest_surface(  # type: ignore[no-untyped-def]
                 v_line = vy * ry + vz * rz
                 p_line = py * ry + pz * rz - p_offset
                 q_line = qy * ry + qz * rz
+                room = margin - slope * plane
                 # The part of the line that is within the band and within the margin of the three edges.
                 x_low, x_high = low_x, high_x
                 if per_n > 0:
@@ -555,51 +573,50 @@ def _nearest_surface(  # type: ignore[no-untyped-def]
                 elif plane < plane_low or plane > plane_high:
                     continue
                 if per_v > 0:
-                    x_high = min(x_high, (margin + v_line) * per_v)
+                    x_high = min(x_high, (room + v_line) * per_v)
                 elif per_v < 0:
-                    x_low = max(x_low, (margin + v_line) * per_v)
-                elif -v_line > margin:
+                    x_low = max(x_low, (room + v_line) * per_v)
+                elif room + v_line < 0:
                     continue
                 if per_p > 0:
-                    x_high = min(x_high, (margin - p_line) * per_p)
+                    x_high = min(x_high, (room - p_line) * per_p)
                 elif per_p < 0:
-                    x_low = max(x_low, (margin - p_line) * per_p)
-                elif p_line > margin:
+                    x_low = max(x_low, (room - p_line) * per_p)
+                elif room - p_line < 0:
                     continue
                 if per_q > 0:
-                    x_high = min(x_high, (margin - q_line) * per_q)
+                    x_high = min(x_high, (room - q_line) * per_q)
                 elif per_q < 0:
-                    x_low = max(x_low, (margin - q_line) * per_q)
-                elif q_line > margin:
+                    x_low = max(x_low, (room - q_line) * per_q)
+                elif room - q_line < 0:
                     continue
                 if x_low > x_high:
                     continue
-                column_first = np.int64(np.ceil((x_low + base_x) / size_x - 1e-6))
-                column_last = np.int64(np.floor((x_high + base_x) / size_x + 1e-6))
+                column_first = np.int64(np.ceil(x_low * per_size + base_column - 1e-6))
+                column_last = np.int64(np.floor(x_high * per_size + base_column + 1e-6))
                 column_first, column_last = max(column_first, x_origin), min(column_last, x_origin + x_count - 1)
                 if column_first > column_last:
                     continue
                 u_line = uy * ry + uz * rz
                 r_line = d2u * (u_line - edge) + d2v * v_line
                 s_line = d3u * (u_line - c_u) + d3v * (v_line - c_v)
-                while count + column_last - column_first >= touched.size:
-                    touched = _grown(touched)
-                voxel = ((row - z_first) * PENCIL + line - y_first) * x_count - x_origin
+                voxel = (row - z_first) * stride_z + (line - y_first) * stride_y - x_origin
                 for block in range(column_first, column_last + 1, LANES):
                     _squared_distances(
-                        np.int32((block << STEP_BITS) + HALF - ax), _F(step_x), _F(nx), _F(plane), _F(-vx), _F(-v_line),
+                        _F(block - corner), _F(size_x), first_x, _F(nx), _F(plane), _F(-vx), _F(-v_line),
                         _F(px), _F(p_line), _F(qx), _F(q_line), _F(ux), _F(u_line), _F(r_x), _F(r_line), _F(s_x),
                         _F(s_line), _F(edge), _F(second), _F(third), squares,
                     )  # fmt: skip
                     for lane in range(min(LANES, column_last + 1 - block)):
                         place = voxel + block + lane
                         squared, best = squares[lane], nearest[place]
-                        if squared < best and squared <= reach_squared:
-                            touched[count] = place
-                            count += best == _INF
-                            nearest[place] = squared
-                            half_width[place] = half
-    return count, touched
+                        # Selections, not branches: which voxels are nearer cannot be foreseen.
+                        nearer = (squared < best) & (squared <= reach_squared)
+                        touched[count] = place
+                        count += np.int64(nearer & (best == _INF))
+                        nearest[place] = squared if nearer else best
+                        half_width[place] = half if nearer else half_width[place]
+    return count
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -621,12 +638,16 @@ def paint_pencils(  # type: ignore[no-untyped-def]
     """
     depth_shape, height_shape, x_count = box[3], box[4], box[5]
     pencils_y = (height_shape + PENCIL - 1) // PENCIL
-    voxels = PENCIL * PENCIL * x_count
+    # An odd number of cache lines from line to line and from plane to plane, lest neighbours evict each other.
+    stride_y = 16 * (((x_count + 15) // 16) | 1)
+    stride_z = PENCIL * stride_y + 16 * 5
+    voxels = PENCIL * stride_z
     owner = np.empty(voxels, np.int32)
     cover = np.empty(voxels, np.float32)
     nearest = np.full(voxels, _INF, np.float32)
     half_width = np.empty(voxels, np.float32)
-    touched = np.empty(4096, np.int32)
+    # Each voxel once, and room for the next.
+    touched = np.empty(voxels + 1, np.int32)
     lines, columns, signs = np.empty(4096, np.int32), np.empty(4096, np.int32), np.empty(4096, np.int8)
     sorted_columns, sorted_signs = np.empty(4096, np.int32), np.empty(4096, np.int8)
     line_start = np.empty(PENCIL * PENCIL + 1, np.int64)
@@ -660,10 +681,10 @@ def paint_pencils(  # type: ignore[no-untyped-def]
             # membranes, for in between the boundary voxels need both.
             for again in range(2):
                 if again == 1 and thickness > 0:
-                    near, touched = _nearest_surface(
+                    near = _nearest_surface(
                         steps, faces, spreads, start, entries, entry, stop, turns[part], thickness + diagonal, diagonal,
                         size_nm, z_first + box[0], z_last + box[0], y_first + box[1], y_last + box[1], box[2],
-                        x_count, nearest, half_width, touched,
+                        x_count, stride_z, stride_y, nearest, half_width, touched,
                     )  # fmt: skip
                     for index in range(near):
                         voxel = touched[index]
@@ -678,9 +699,10 @@ def paint_pencils(  # type: ignore[no-untyped-def]
                     for index in range(line_start[line], line_start[line + 1]):
                         winding = winding ^ 1 if even_odd else winding + sorted_signs[index]
                         if winding != 0:
-                            low = line * x_count + sorted_columns[index]
+                            begin = (line // PENCIL) * stride_z + (line % PENCIL) * stride_y
+                            low = begin + sorted_columns[index]
                             last = index + 1 == line_start[line + 1]
-                            high = line * x_count + (x_count if last else sorted_columns[index + 1])
+                            high = begin + (x_count if last else sorted_columns[index + 1])
                             if again == 0:
                                 owner[low:high] = part
                             else:
@@ -693,7 +715,7 @@ def paint_pencils(  # type: ignore[no-untyped-def]
             entry = stop
         for z in range(z_first, z_last + 1):
             for y in range(y_first, y_last + 1):
-                voxel = ((z - z_first) * PENCIL + y - y_first) * x_count
+                voxel = (z - z_first) * stride_z + (y - y_first) * stride_y
                 for x in range(x_count):
                     membrane[z, y, x] = np.uint8(cover[voxel + x] * np.float32(255.0) + np.float32(0.5))
                 x = 0
