@@ -140,6 +140,7 @@ def _thinnest_sites(tree: Tree, solid: SweptSolid) -> NDArray[np.int64]:
     parent = tree.parents[child]
     plain = (tree.child_counts[parent] == 1) & (tree.parents[parent] >= 0)
     child = child[plain & (tree.segment_lengths_um[child] > 0.2 * tree.radii_um[child])]
+    child = child[_reaches_um(tree)[child] < tree.segment_lengths_um[child]]
     if not len(child):
         return child
     order = child[np.argsort(_site_radii(tree, child), kind="stable")][: 4 * RADIUS_SITES]
@@ -157,6 +158,20 @@ def _thinnest_sites(tree: Tree, solid: SweptSolid) -> NDArray[np.int64]:
     )
     covered[site[~is_next & ~own_ball]] = True
     return order[~covered][:RADIUS_SITES]
+
+
+def _reaches_um(tree: Tree) -> NDArray[np.float64]:
+    """(n,) how far the bends at both ends of each point's segment reach along it, on their inner side."""
+    parents = np.maximum(tree.parents, 0)
+    steps = tree.points_um - tree.points_um[parents]
+    tangents = steps / np.maximum(tree.segment_lengths_um, 1e-12)[:, None]
+    bends = np.arccos(np.clip(np.einsum("ij,ij->i", tangents, tangents[parents]), -1, 1))
+    has_bend = (tree.parents >= 0) & (tree.parents[parents] >= 0)
+    # At most 178°, where the tangent is still a number.
+    reaches = np.where(has_bend, tree.radii_um[parents] * np.tan(np.minimum(bends, 3.1) / 2), 0.0)
+    farthest = np.zeros(len(tree))
+    np.maximum.at(farthest, parents[has_bend], reaches[has_bend])
+    return reaches + farthest
 
 
 def _radius_error(mesh: SweptMesh, tree: Tree, sites: NDArray[np.int64]) -> float | None:
