@@ -29,7 +29,7 @@ class AnnotatorStyle(BaseModel):
     """How wide annotators draw, in nm of distance in 3D, so an oblique membrane smears as to the eye.
 
     membrane_inside_nm, membrane_outside_nm: how far the membrane band reaches from a cell's surface into the
-        cell and into extracellular space; 16 nm in each of two cells and a gap of 12 nm make a 44 nm line.
+        cell and into extracellular space; 13 nm in each of two cells and a gap of 12 nm make a 38 nm line.
     mitochondrion_outside_nm: how far the organelle's outline runs outside its outer membrane.
     mitochondrial_boundary_nm: depth of the boundary class, counted inward from that outline.
     psd_margin_nm: how far the PSD slab reaches beyond density and cleft.
@@ -41,13 +41,13 @@ class AnnotatorStyle(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    membrane_inside_nm: Nanometres = 16.0
-    membrane_outside_nm: Nanometres = 16.0
-    mitochondrion_outside_nm: Nanometres = 12.0
-    mitochondrial_boundary_nm: Nanometres = 36.0
+    membrane_inside_nm: Nanometres = 12.5
+    membrane_outside_nm: Nanometres = 12.5
+    mitochondrion_outside_nm: Nanometres = 5.0
+    mitochondrial_boundary_nm: Nanometres = 30.0
     psd_margin_nm: Nanometres = 8.0
     vesicle_cap_nm: Nanometres = 8.0
-    vesicle_margin_nm: Nanometres = 12.0
+    vesicle_margin_nm: Nanometres = 15.5
     myelin_margin_nm: Nanometres = 5.0
     width_jitter: Annotated[float, Field(ge=0.0, le=0.5)] = 0.1
 

@@ -40,7 +40,8 @@ Step = Callable[[str], None]
 # Which materials' stain is scaled together to bring which class to its grey.
 STAIN_GROUPS: Mapping[str, tuple[str, ...]] = {
     "cytoplasm": ("axoplasm", "dendroplasm", "astroplasm", "spinoplasm"),
-    "membrane": ("membrane", "ecs"),
+    # What no label tells apart follows the membrane, so that the whole staining is of one strength.
+    "membrane": ("membrane", "ecs", "er_lumen", "mvb_lumen", "lysosome", "microtubule", "filament"),
     "mitochondrion": ("mitochondrial_matrix", "crista"),
     "psd": ("psd", "cleft", "active_zone"),
     "vesicle": ("vesicle_lumen",),

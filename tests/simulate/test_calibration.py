@@ -86,7 +86,14 @@ def test_stains_come_to_the_target(block: Truth) -> None:
 
 
 def test_the_whole_calibration_comes_near_a_hidden_instrument(block: Truth) -> None:
-    hidden = load_microscope("fibsem").model_copy(update={"lateral_fwhm_nm": (22.0, 16.0), "offset_grey": 395.0})
+    hidden = load_microscope("fibsem").model_copy(
+        update={
+            "lateral_fwhm_nm": (22.0, 16.0),
+            "gain_grey_per_electron": -0.5,
+            "offset_grey": 330.0,
+            "dose_e_per_px": 5000.0,
+        }
+    )
     small = block.crop((0, 0, 0), (18, 200, 220))
     real = imaged(small, hidden)
     messages: list[str] = []

@@ -90,7 +90,7 @@ def test_blur_spreads_an_edge_as_its_width_says() -> None:
     """Across an edge of two materials the mean profile has the Gaussian's standard deviation."""
     table = smooth_table()
     microscope = still(lateral_fwhm_nm=[30.0, 30.0], information_depth_share=0.0, dose_e_per_px=1e7,
-                       gain_grey_per_electron=-0.3e-3)  # fmt: skip
+                       gain_grey_per_electron=-0.3e-3, offset_grey=350.0)  # fmt: skip
     edge = flat(table["dendroplasm"].id, (3, 60, 81))
     edge.materials.data[:, :, 40:] = table["psd"].id
     profile = picture(edge, table, microscope).astype(np.float64).mean(axis=(0, 1))
@@ -138,7 +138,7 @@ def test_the_generator_decides_the_image(block: Truth) -> None:
 
 
 def test_cells_differ_in_stain_and_grain_mottles_them() -> None:
-    table, microscope = load_materials(), still(dose_e_per_px=1e7, gain_grey_per_electron=-0.3e-3)
+    table, microscope = load_materials(), still(dose_e_per_px=1e7, gain_grey_per_electron=-0.3e-3, offset_grey=350.0)
     even = smooth_table()
     pair = flat(table["axoplasm"].id, (4, 80, 160))
     pair.instances.data[:, :, 80:] = 9
