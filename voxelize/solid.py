@@ -111,6 +111,11 @@ class VoxelBlock:
     membrane: Volume
 
 
+def _processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 FARTHEST_VOXEL = scanline.LARGEST_STEP // scanline.STEPS_PER_VOXEL
 #: Pencils handed to a thread at a time: few enough to share the work evenly.
 PENCILS_PER_JOB = 8
@@ -130,7 +135,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "voxel_size_nm", checked_voxel_size(self.voxel_size_nm))
-        object.__setattr__(self, "threads", self.threads or len(os.sched_getaffinity(0)))
+        object.__setattr__(self, "threads", self.threads or _processors())
         object.__setattr__(self, "_mesh", _flat_mesh(self.parts, self.voxel_size_nm, self.threads))
 
     def voxelize(self, box: Box) -> VoxelBlock:
