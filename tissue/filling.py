@@ -29,7 +29,7 @@ from .warp import Warp
 
 # Thick dendrites hold several mitochondria side by side: 8 % of the section of CA1 neuropil (EPFL labels).
 DENDRITE_AREA_PER_MITOCHONDRION_UM2 = 0.17
-CISTERNAE_PER_UM3 = 22.0  # stretches of endoplasmic reticulum in dendrites; set by eye on the EPFL CA1 slices
+CISTERNAE_PER_UM3 = 40.0  # stretches of endoplasmic reticulum in dendrites; set by eye on the EPFL CA1 slices
 BODIES_PER_UM = 0.35  # lysosomes and multivesicular bodies along a dendrite; set by eye likewise
 LOOSE_VESICLES_PER_UM3 = 120.0  # endosomes and transport vesicles in dendrites; set by eye likewise
 

@@ -22,7 +22,7 @@ CLEARANCE_SPACING_UM = 0.04
 CLEARANCE_REACH_UM = 0.5
 SEED_CLEARANCE_UM = 0.012  # what every laid-out surface keeps from every other, before inflation
 STEP_UM = 0.09
-WIDE_VOID_UM = 0.14
+WIDE_VOID_UM = 0.11
 CANDIDATES = 20  # directions a walk chooses from at each step
 
 
