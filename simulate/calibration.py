@@ -195,9 +195,9 @@ def _with_cell_spread(table: MaterialTable, factor: float) -> MaterialTable:
 
 
 def _relined(table: MaterialTable, too_light_grey: float) -> MaterialTable:
-    """The table with more bilayer in the lining of mitochondria where that is too light: 1 % per grey level."""
+    """The table with more bilayer in the lining of mitochondria where that is too light: 2.5 % per grey level."""
     matrix = table["mitochondrial_matrix"]
-    lining = float(np.clip(matrix.lining + 0.01 * too_light_grey, 0.2, 1.0))
+    lining = float(np.clip(matrix.lining + 0.025 * too_light_grey, 0.2, 1.0))
     return table.with_materials({"mitochondrial_matrix": matrix.model_copy(update={"lining": lining})})
 
 

@@ -141,7 +141,7 @@ def _backscatter_plane(
             out[j, i] = signal / mass
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz", "nnan"})
+@numba.njit(cache=True, nogil=True)
 def _blur_plane(plane: Plane, kernel_y: Plane, kernel_x: Plane, out: Plane) -> None:
     """Separable blur; the plane's edge values stand for what lies outside."""
     height, width = plane.shape
@@ -261,7 +261,8 @@ def _checked(materials: Volume, membrane: Volume, instances: Volume, table: Mate
     if materials.data.size == 0:
         raise ValueError(f"materials has shape {materials.data.shape}; there is nothing to image")
     known = {material.id for material in table.materials.values()}
-    there = np.flatnonzero(np.bincount(materials.data.ravel(), minlength=256))
+    # Slice by slice, because bincount copies its input to 64 bits.
+    there = np.flatnonzero(sum(np.bincount(plane.ravel(), minlength=256) for plane in materials.data))
     unknown = [int(i) for i in there if int(i) not in known]
     if unknown:
         raise ValueError(f"the material table has no material with id {unknown[0]}, which the block holds")
