@@ -39,7 +39,7 @@ from .pictures import grey_rgb, instance_overlay, side_by_side, write_png
 from .recipe import Recipe
 
 # Slices that are in memory with all their intermediate arrays at a time.
-SLAB_SLICES = 64
+SLAB_SLICES = 32
 _VERSIONS = ("neuropil", "numpy", "numba", "scipy", "trimesh", "zarr")
 
 

@@ -15,7 +15,7 @@ from neuropil.simulate.materials import MaterialTable, load_materials
 from neuropil.simulate.profile import Profile, load_profile
 from neuropil.tissue.parameters import TissueParameters
 from neuropil.train.augmentation import Augmentation
-from neuropil.train.training import TrainingConfig
+from neuropil.train.settings import TrainingConfig
 
 VoxelSize = Annotated[float, Field(ge=1, le=100)]
 
