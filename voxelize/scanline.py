@@ -13,6 +13,8 @@ where the winding number is not zero.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -32,7 +34,9 @@ _U = np.uint64
 _MIX_A, _MIX_B = _U(0xBF58476D1CE4E5B9), _U(0x94D049BB133111EB)
 _ODD, _S30, _S27, _S31, _S32 = _U(0x9E3779B97F4A7C15), _U(30), _U(27), _U(31), _U(32)
 _F = np.float32
-_INF, _ZERO = _F(np.inf), _F(0)
+_ZERO = _F(0)
+#: No face so far: an infinite squared distance, and 1 nm.
+_FAR = (_U(0x7F800000) << _S32) | _U(0x3F800000)
 #: Voxels of a line whose distances are computed at a time.
 LANES = 8
 
@@ -421,7 +425,7 @@ def _past(along, length):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _squared_distances(  # type: ignore[no-untyped-def]
+def _approach(  # type: ignore[no-untyped-def]
     first,
     size,
     start,
@@ -442,15 +446,21 @@ def _squared_distances(  # type: ignore[no-untyped-def]
     length1,
     length2,
     length3,
-    squares,
+    end,
+    reach_squared,
+    half_bits,
+    voxel,
+    nearest,
 ):
-    """Squared distances to a triangle of LANES voxels along x, the first at first * size + start from its first corner.
+    """Note the distances of LANES voxels along x to a triangle, where it is the nearest so far.
 
-    All terms are linear along the line: the height h over the plane, and for each edge how far outside it
-    (o) and how far along it (t) a point is. There are no branches, so that one instruction serves all lanes.
+    The first voxel is at first * size + start from the triangle's first corner; those at `end` * size + start and
+    beyond are left alone. All terms are linear along the line: the height h over the plane, and for each edge how far
+    outside it (o) and how far along it (t) a point is. There are no branches, so that one instruction serves all lanes.
     """
     for lane in range(LANES):
-        x = (first + _F(lane)) * size + start
+        column = first + _F(lane)
+        x = column * size + start
         height = h_x * x + h
         outside1, outside2, outside3 = o1_x * x + o1, o2_x * x + o2, o3_x * x + o3
         past1, past2, past3 = (
@@ -464,32 +474,41 @@ def _squared_distances(  # type: ignore[no-untyped-def]
         aside = aside1 if aside1 < aside2 else aside2
         aside = aside if aside < aside3 else aside3
         above = (outside1 <= _ZERO) & (outside2 <= _ZERO) & (outside3 <= _ZERO)
-        squares[lane] = height * height + (_ZERO if above else aside)
+        squared = height * height + (_ZERO if above else aside)
+        # Unsigned, so that no index counts from the array's end.
+        place = voxel + _U(lane)
+        best = nearest[place]
+        # Positive floats are in the order of their bits, so that one number holds distance and width, and one
+        # comparison decides.
+        found = (_U(np.float32(squared).view(np.uint32)) << _S32) | half_bits
+        found = found if (squared <= reach_squared) & (column < end) else _FAR
+        nearest[place] = found if found < best else best
 
 
 @njit(nogil=True, cache=True)
 def _nearest_surface(  # type: ignore[no-untyped-def]
     steps, faces, spreads, start, entries, first, last, turn, depth_nm, outer_nm, size_nm,
-    z_first, z_last, y_first, y_last, x_origin, x_count, stride_z, stride_y, nearest, half_width, touched,
+    z_first, z_last, y_first, y_last, x_origin, x_count, stride_z, stride_y, nearest, line_low, line_high,
 ):  # fmt: skip
-    """Squared distance (nm²) of the voxels in a part's narrow band to its surface, and which voxels these are.
+    """The distance of the voxels in a part's narrow band to its surface, and where on each line they are.
 
-    The band reaches from `depth_nm` inside to `outer_nm` outside. nearest: (voxels of the pencil,), infinite
-    where not touched; half_width: half the voxel's extent along the normal of the nearest face, in nm.
+    The band reaches from `depth_nm` inside to `outer_nm` outside. nearest: in and out, (voxels of the pencil,), the
+    bits of two float32: above, the squared distance (nm²), infinite beforehand; below, half the voxel's extent along
+    the normal of the nearest face (nm);
+    line_low, line_high: out, (lines of the pencil,), the first and one past the last voxel that may have been reached.
     """
+    line_low[:], line_high[:] = x_count, 0
     size_x, size_y, size_z = size_nm[0], size_nm[1], size_nm[2]
     step_x, step_y, step_z = size_x / STEPS_PER_VOXEL, size_y / STEPS_PER_VOXEL, size_z / STEPS_PER_VOXEL
     per_size = 1.0 / size_x
     reach = max(depth_nm, outer_nm)
     reach_squared = _F(reach * reach)
-    squares = np.empty(LANES, np.float32)
     # Signed distances from a face's plane, outward positive, between which the band lies.
     plane_low, plane_high = -depth_nm - SLACK_NM, outer_nm + SLACK_NM
     if turn < 0:
         plane_low, plane_high = -outer_nm - SLACK_NM, depth_nm + SLACK_NM
     elif turn == 0:
         plane_low, plane_high = -reach - SLACK_NM, reach + SLACK_NM
-    count = 0
     for entry in range(first, last):
         face = entries[entry]
         a, b, c = faces[face, 0] + start, faces[face, 1] + start, faces[face, 2] + start
@@ -535,7 +554,8 @@ def _nearest_surface(  # type: ignore[no-untyped-def]
         base_column = base_x * per_size
         # Whole voxels from the first corner's, and from there to its centre: exact for any box.
         corner, first_x = ax >> STEP_BITS, _F((HALF - (ax & (STEPS_PER_VOXEL - 1))) * step_x)
-        half = _F(0.5 * (abs(nx) * size_x + abs(ny) * size_y + abs(nz) * size_z))
+        half_width = _F(0.5 * (abs(nx) * size_x + abs(ny) * size_y + abs(nz) * size_z))
+        half_bits = _U(np.float32(half_width).view(np.uint32))
         # The face's own plane: u along its first edge, v across, corners (0, 0), (edge, 0), (c_u, c_v).
         edge = np.sqrt(bx * bx + by * by + bz * bz)
         ux, uy, uz = bx / edge, by / edge, bz / edge
@@ -600,29 +620,41 @@ def _nearest_surface(  # type: ignore[no-untyped-def]
                 u_line = uy * ry + uz * rz
                 r_line = d2u * (u_line - edge) + d2v * v_line
                 s_line = d3u * (u_line - c_u) + d3v * (v_line - c_v)
+                line_number = (row - z_first) * PENCIL + line - y_first
+                line_low[line_number] = min(line_low[line_number], column_first - x_origin)
+                line_high[line_number] = max(line_high[line_number], column_last + 1 - x_origin)
                 voxel = (row - z_first) * stride_z + (line - y_first) * stride_y - x_origin
                 for block in range(column_first, column_last + 1, LANES):
-                    _squared_distances(
+                    _approach(
                         _F(block - corner), _F(size_x), first_x, _F(nx), _F(plane), _F(-vx), _F(-v_line),
                         _F(px), _F(p_line), _F(qx), _F(q_line), _F(ux), _F(u_line), _F(r_x), _F(r_line), _F(s_x),
-                        _F(s_line), _F(edge), _F(second), _F(third), squares,
+                        _F(s_line), _F(edge), _F(second), _F(third), _F(column_last + 1 - corner), reach_squared,
+                        half_bits, _U(voxel + block), nearest,
                     )  # fmt: skip
-                    for lane in range(min(LANES, column_last + 1 - block)):
-                        place = voxel + block + lane
-                        squared, best = squares[lane], nearest[place]
-                        # Selections, not branches: which voxels are nearer cannot be foreseen.
-                        nearer = (squared < best) & (squared <= reach_squared)
-                        touched[count] = place
-                        count += np.int64(nearer & (best == _INF))
-                        nearest[place] = squared if nearer else best
-                        half_width[place] = half if nearer else half_width[place]
-    return count
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _share(depth, half):  # type: ignore[no-untyped-def]
-    """Share of a voxel on the inner side of a plane that lies `depth` nm outward of the voxel's centre."""
-    return min(max(0.5 + depth / (2.0 * half), 0.0), 1.0)
+@njit(nogil=True, cache=True, error_model="numpy")
+def _cover_line(nearest, owner, cover, part, thickness, fresh):  # type: ignore[no-untyped-def]
+    """Put into `fresh` the membranes' share of each voxel with the part painted, and empty `nearest` again.
+
+    The surface is taken as a plane across the voxel, and the share beyond it as linear in its distance from the
+    voxel's centre. A voxel that was not reached has an infinite distance and is inside or outside altogether.
+    """
+    one, half = _F(1), _F(0.5)
+    for voxel in range(nearest.size):
+        found, before = nearest[voxel], cover[voxel]
+        distance = math.sqrt(np.uint32(found >> _S32).view(np.float32))
+        depth = distance if owner[voxel] == part else -distance
+        per_width = half / np.uint32(found).view(np.float32)
+        body = half + depth * per_width
+        body = _ZERO if body < _ZERO else (one if body > one else body)
+        lumen = half + (depth - thickness) * per_width
+        lumen = _ZERO if lumen < _ZERO else (one if lumen > one else lumen)
+        # Of the membranes painted before there remains what fits beside the body.
+        beside = one - body
+        beside = before if before < beside else beside
+        fresh[voxel] = beside + (body - lumen)
+        nearest[voxel] = _FAR
 
 
 @njit(nogil=True, cache=True)
@@ -641,13 +673,12 @@ def paint_pencils(  # type: ignore[no-untyped-def]
     # An odd number of cache lines from line to line and from plane to plane, lest neighbours evict each other.
     stride_y = 16 * (((x_count + 15) // 16) | 1)
     stride_z = PENCIL * stride_y + 16 * 5
-    voxels = PENCIL * stride_z
+    voxels = PENCIL * stride_z + LANES
     owner = np.empty(voxels, np.int32)
     cover = np.empty(voxels, np.float32)
-    nearest = np.full(voxels, _INF, np.float32)
-    half_width = np.empty(voxels, np.float32)
-    # Each voxel once, and room for the next.
-    touched = np.empty(voxels + 1, np.int32)
+    nearest = np.full(voxels, _FAR, np.uint64)
+    fresh = np.empty(voxels, np.float32)
+    line_low, line_high = np.empty(PENCIL * PENCIL, np.int64), np.empty(PENCIL * PENCIL, np.int64)
     lines, columns, signs = np.empty(4096, np.int32), np.empty(4096, np.int32), np.empty(4096, np.int8)
     sorted_columns, sorted_signs = np.empty(4096, np.int32), np.empty(4096, np.int8)
     line_start = np.empty(PENCIL * PENCIL + 1, np.int64)
@@ -681,19 +712,19 @@ def paint_pencils(  # type: ignore[no-untyped-def]
             # membranes, for in between the boundary voxels need both.
             for again in range(2):
                 if again == 1 and thickness > 0:
-                    near = _nearest_surface(
+                    _nearest_surface(
                         steps, faces, spreads, start, entries, entry, stop, turns[part], thickness + diagonal, diagonal,
                         size_nm, z_first + box[0], z_last + box[0], y_first + box[1], y_last + box[1], box[2],
-                        x_count, stride_z, stride_y, nearest, half_width, touched,
+                        x_count, stride_z, stride_y, nearest, line_low, line_high,
                     )  # fmt: skip
-                    for index in range(near):
-                        voxel = touched[index]
-                        distance = np.sqrt(float(nearest[voxel]))
-                        depth = distance if owner[voxel] == part else -distance
-                        half = float(half_width[voxel])
-                        body = _share(depth, half)
-                        bilayer = body - _share(depth - thickness, half)
-                        nearest[voxel] = min(float(cover[voxel]), 1.0 - body) + bilayer
+                    for line in range(PENCIL * PENCIL):
+                        low = (line // PENCIL) * stride_z + (line % PENCIL) * stride_y
+                        low, high = low + line_low[line], low + line_high[line]
+                        if low < high:
+                            _cover_line(
+                                nearest[low:high], owner[low:high], cover[low:high], np.int32(part), _F(thickness),
+                                fresh[low:high],
+                            )  # fmt: skip
                 for line in range(PENCIL * PENCIL if count > 0 else 0):
                     winding = 0
                     for index in range(line_start[line], line_start[line + 1]):
@@ -708,10 +739,11 @@ def paint_pencils(  # type: ignore[no-untyped-def]
                             else:
                                 cover[low:high] = 0.0
                 if again == 1 and thickness > 0:
-                    for index in range(near):
-                        voxel = touched[index]
-                        cover[voxel] = nearest[voxel]
-                        nearest[voxel] = _INF
+                    for line in range(PENCIL * PENCIL):
+                        low = (line // PENCIL) * stride_z + (line % PENCIL) * stride_y
+                        low, high = low + line_low[line], low + line_high[line]
+                        if low < high:
+                            cover[low:high] = fresh[low:high]
             entry = stop
         for z in range(z_first, z_last + 1):
             for y in range(y_first, y_last + 1):
