@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from neuropil.simulate import electrons
 from neuropil.simulate.electrons import ELEMENTS
 from neuropil.simulate.materials import Material, load_materials
@@ -175,9 +176,7 @@ def test_stained_resin_matches_the_table(osmium: float) -> None:
     material = osmicated_resin(osmium)
     assert material.density_g_cm3 == pytest.approx(density, abs=1.5e-3)
     fractions = material.mass_fractions
-    assert electrons.castaing_backscatter(fractions, electrons.reuter_backscatter) == pytest.approx(
-        reuter, abs=4e-4
-    )
+    assert electrons.castaing_backscatter(fractions, electrons.reuter_backscatter) == pytest.approx(reuter, abs=4e-4)
     assert electrons.castaing_backscatter(fractions, electrons.heinrich_backscatter) == pytest.approx(
         heinrich, abs=6e-4
     )
@@ -187,9 +186,7 @@ def test_stained_resin_matches_the_table(osmium: float) -> None:
 
 
 # Os mass fraction: η of the PAP formula at Pouchou and Pichoir's mean atomic number
-@pytest.mark.parametrize(
-    ("osmium", "printed"), [(0.0, 0.0618), (0.05, 0.0820), (0.10, 0.1048), (0.20, 0.1566)]
-)
+@pytest.mark.parametrize(("osmium", "printed"), [(0.0, 0.0618), (0.05, 0.0820), (0.10, 0.1048), (0.20, 0.1566)])
 def test_pap_of_stained_resin_matches_the_table(osmium: float, printed: float) -> None:
     mean_z = electrons.pap_mean_atomic_number(osmicated_resin(osmium).mass_fractions)
     assert electrons.pap_backscatter(mean_z) == pytest.approx(printed, abs=1e-3)

@@ -101,7 +101,7 @@ def test_class_greys_of_a_made_image() -> None:
     assert "psd" not in found
 
 
-def test_real_slices_have_the_published_statistics(read_slices: Callable[[list[str]], tuple]) -> None:  # type: ignore[type-arg]
+def test_real_slices_have_the_published_statistics(read_slices: Callable[[list[str]], tuple]) -> None:
     images, labels = read_slices(EVERY_FOURTH)
     found = measure(images)
     assert found.mean == pytest.approx(139.2, abs=1.0)
