@@ -104,9 +104,9 @@ def test_backscatter_coefficients_match_epq(formula, calcium: float, titanium: f
 
 @pytest.mark.parametrize("z", EXPERIMENT)
 def test_formulas_lie_near_experiment(z: int) -> None:
-    """Love–Scott at 10 keV within 10 % of the mean of what was measured (authors differ by 5 %)."""
+    """Love–Scott at 10 keV within 7.5 % of the mean of what was measured (authors differ by 5 %)."""
     measured = float(np.mean(EXPERIMENT[z]))
-    assert electrons.love_scott_backscatter(z, 10.0) == pytest.approx(measured, rel=0.10)
+    assert electrons.love_scott_backscatter(z, 10.0) == pytest.approx(measured, rel=0.075)
 
 
 def test_carbon_lies_in_the_published_band() -> None:
