@@ -48,7 +48,7 @@ def _edge_vertex(
 
 
 @numba.njit(cache=True)
-def _march(field: FloatArray, tetrahedra: IntArray) -> tuple[FloatArray, IntArray]:
+def _march(field: FloatArray, tetrahedra: IntArray) -> tuple[FloatArray, npt.NDArray[np.int32]]:
     nx, ny, nz = field.shape
     table = {np.int64(0): np.int64(0)}
     table.clear()
@@ -113,7 +113,7 @@ def _march(field: FloatArray, tetrahedra: IntArray) -> tuple[FloatArray, IntArra
     return v, f
 
 
-def polygonize(grid: Grid, field_um: FloatArray) -> tuple[FloatArray, IntArray]:
+def polygonize(grid: Grid, field_um: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int32]]:
     """Closed surface of {field > 0}, outward oriented.
 
     The field is taken as negative beyond the grid, so the surface is closed where the body meets the grid's faces.
