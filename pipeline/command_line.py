@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -36,6 +37,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on sta
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence on standard error and exit code 2."""
+    # A block's meshes, tables and pictures lie beside its arrays, which zarr remarks on.
+    warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component of a Zarr hierarchy")
     try:
         app()
     except USER_ERRORS as error:

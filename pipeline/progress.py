@@ -20,7 +20,7 @@ def say(sentence: str) -> None:
 
 @contextmanager
 def bar(title: str) -> Iterator[Report]:
-    """A bar that is told (fraction, text); it leaves when the work is done."""
+    """A bar that is told (fraction, text); it leaves when the work is done. None is drawn but in a terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -28,7 +28,7 @@ def bar(title: str) -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=1.0, note="")
 
         def report(fraction: float, note: str) -> None:

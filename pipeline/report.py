@@ -157,21 +157,15 @@ def _curve_png(model: Path) -> bytes:
     from matplotlib import pyplot
 
     rows = read_curve(model)
-    figure, left = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
-    left.plot([r["step"] for r in rows], [r["loss"] for r in rows], color="#444444", label="loss")
-    left.set_xlabel("step")
-    left.set_ylabel("loss")
-    left.set_ylim(bottom=0)
-    right = left.twinx()
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3), layout="constrained")
+    left.plot([r["step"] for r in rows], [r["loss"] for r in rows], color="#444444")
+    left.set(xlabel="step", ylabel="loss", ylim=(0, None))
     for name, colour in CLASS_COLOURS.items():
         known = [r for r in rows if f"dice_{name}" in r]
-        rgb = tuple(part / 255 for part in colour)
-        right.plot(
-            [r["step"] for r in known], [r[f"dice_{name}"] for r in known], "o-", ms=3, color=rgb, label=_TITLES[name]
-        )
-    right.set_ylabel("Dice, synthetic")
-    right.set_ylim(0, 1)
-    right.legend(fontsize=7, ncols=2, frameon=False)
+        steps, dice = [r["step"] for r in known], [r[f"dice_{name}"] for r in known]
+        right.plot(steps, dice, "o-", ms=3, color=[part / 255 for part in colour], label=_TITLES[name])
+    right.set(xlabel="step", ylabel="Dice on held-out synthetic slices", ylim=(0, 1))
+    figure.legend(loc="outside right center", fontsize=8, frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     pyplot.close(figure)

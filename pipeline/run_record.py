@@ -12,6 +12,7 @@ from typing import Any
 
 from neuropil.voxelize.replacement import replacing
 
+from .progress import say
 from .stage_meter import StageMeter
 
 RECORD = "record.json"
@@ -52,6 +53,7 @@ class RunRecord:
             return
         if output and before and before.inputs != inputs:
             shutil.rmtree(output, ignore_errors=True)
+        say(f"{name} …")
         self._note(name, StageRecord(inputs))
         with StageMeter() as meter:
             work()

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from neuropil.pipeline import command_line
+from neuropil.pipeline.block_job import block_folder
+from neuropil.train.classes import CLASS_NAMES
+from neuropil.voxelize.block_files import read_block
 from neuropil.voxelize.volume import Volume
 from neuropil.voxelize.volume_files import read_volume, write_volume
 
@@ -87,6 +92,14 @@ def test_swc_with_a_cycle(refused: Callable[..., str], tmp_path: Path) -> None:
     sentence = refused("view", swc, "-o", tmp_path / "cycle.png")
     assert "cycle.swc" in sentence
     assert not (tmp_path / "cycle.png").exists()
+
+
+def test_neurons_from_an_swc_with_a_cycle(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "cycle.swc").write_text("1 3 0 0 0 1 3\n2 3 1 0 0 1 1\n3 3 2 0 0 1 2\n")
+    (tmp_path / "neurons.yaml").write_text("seed: 1\nneurons:\n  - swc: cycle.swc\n")
+    sentence = refused("build", tmp_path / "neurons.yaml", "-o", tmp_path / "out")
+    assert "cycle.swc" in sentence or "Blender" in sentence
+    assert not (tmp_path / "out").exists()
 
 
 def test_swc_with_a_negative_radius(refused: Callable[..., str], tmp_path: Path) -> None:
@@ -191,6 +204,64 @@ def test_export_keeps_voxels_and_their_size(command: Command, tmp_path: Path) ->
     written = read_volume(tmp_path / "out.nii.gz")
     np.testing.assert_array_equal(written.data, data)
     assert written.voxel_size_nm == (8, 4, 4)
+
+
+def test_block_through_its_own_microscope_again(command: Command, tiny_blocks: Path, tmp_path: Path) -> None:
+    block = block_folder(tiny_blocks, 0)
+    code, _, err = command("image", block, "-o", tmp_path / "again.tif", "--seed", 5)
+    assert code == 0, err
+    again, first = read_volume(tmp_path / "again.tif"), read_block(block).volume("image")
+    assert again.voxel_size_nm == first.voxel_size_nm
+    # The same tissue, other noise: alike, not equal.
+    assert 0.5 < np.corrcoef(again.data.ravel(), first.data.ravel())[0, 1] < 0.999
+
+
+def test_array_of_a_block_as_nifti(command: Command, tiny_blocks: Path, tmp_path: Path) -> None:
+    block = block_folder(tiny_blocks, 0)
+    code, _, err = command("export", block, tmp_path / "cells.nii.gz", "--array", "instances")
+    assert code == 0, err
+    written = read_volume(tmp_path / "cells.nii.gz")
+    np.testing.assert_array_equal(written.data, read_block(block).volume("instances").data)
+
+
+def test_array_that_a_block_lacks(refused: Callable[..., str], tiny_blocks: Path, tmp_path: Path) -> None:
+    block = block_folder(tiny_blocks, 0)
+    assert "nonsense" in refused("export", block, tmp_path / "out.tif", "--array", "nonsense")
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_view_of_a_block(command: Command, tiny_blocks: Path, tmp_path: Path) -> None:
+    code, _, err = command("view", block_folder(tiny_blocks, 0), "-o", tmp_path / "block.png")
+    assert code == 0, err
+    with Image.open(tmp_path / "block.png") as picture:
+        # Three sections of 60, 60 and 60 voxels with gaps, and the view in 3D below where it can be drawn.
+        assert picture.width >= 60 * 3
+        assert len(np.unique(np.array(picture).reshape(-1, 3), axis=0)) > 100
+
+
+def test_trained_on_blocks_and_segmented(
+    command: Command, refused: Callable[..., str], tiny_recipe: Path, tiny_blocks: Path, tmp_path: Path
+) -> None:
+    torch.set_num_threads(1)
+    model, source = tmp_path / "model", block_folder(tiny_blocks, 1) / "image"
+    code, _, err = command("train", tiny_blocks, "--recipe", tiny_recipe, "--steps", 2, "-o", model)
+    assert code == 0, err
+    code, _, err = command("segment", model, source, "-o", tmp_path / "found.nii.gz")
+    assert code == 0, err
+    found = read_volume(tmp_path / "found.nii.gz")
+    assert found.shape_zyx == (40, 60, 60)
+    assert found.data.dtype == np.uint8
+    assert found.data.max() < 64
+    truth = block_folder(tiny_blocks, 1) / "labels" / "annotation"
+    code, out, _ = command("evaluate", tmp_path / "found.nii.gz", truth, "--json")
+    assert code == 0
+    assert set(json.loads(out)["dice"]) == set(CLASS_NAMES)
+    # A model is for grey images of its scale.
+    cells = block_folder(tiny_blocks, 1) / "labels" / "instances"
+    assert "uint32" in refused("segment", model, cells, "-o", tmp_path / "no.tif")
+    assert "steps" in refused("train", tiny_blocks, "--steps", 2, "--seconds", 9, "-o", tmp_path / "other")
+    assert not (tmp_path / "no.tif").exists()
+    assert not (tmp_path / "other").exists()
 
 
 def test_entry_point_in_a_process_of_its_own(tmp_path: Path) -> None:
