@@ -184,9 +184,11 @@ def segment(
 
     from .progress import bar
     from .segmentation import segment_classes
+    from .torch_threads import use_fastest_threads
 
     network = read_bundle(model)
     given = read_volume(volume, voxel_size_nm)
+    use_fastest_threads()
     with bar("segmenting") as report:
         found = segment_classes(network, given, InferenceSettings(flips=flips), report)
     write_volume(found, output)

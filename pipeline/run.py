@@ -37,6 +37,7 @@ from .run_record import RunRecord, hash_of
 from .scores import score_classes
 from .segmentation import segment_classes
 from .stage_meter import StageMeter
+from .torch_threads import use_fastest_threads
 from .training_job import train_on_blocks
 
 METRICS = "metrics.json"
@@ -154,6 +155,7 @@ def _slices(recipe: Recipe, real: RealImages | None, held_out: Sequence[Path]) -
 def _segment(model_folder: Path, slices: Iterator[Slice], folder: Path) -> None:
     """Bit fields NAME.png and scores.json in `folder`."""
     model = read_bundle(model_folder)
+    use_fastest_threads()
     folder.mkdir(parents=True, exist_ok=True)
     pairs = []
     with bar("segmenting") as report:

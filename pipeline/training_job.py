@@ -13,6 +13,7 @@ from neuropil.train.training import train_network
 from .block_job import is_finished
 from .progress import bar
 from .recipe import Recipe
+from .torch_threads import use_fastest_threads
 
 # Share of the last block's slices on which the training curve is validated; nothing is trained on them.
 VALIDATION_SHARE = 0.125
@@ -49,6 +50,8 @@ def train_on_blocks(recipe: Recipe, blocks: Sequence[Path], folder: Path) -> Non
         balanced=patches.balanced,
         augmentation=patches.augmentation,
     )
+    if recipe.training.threads is None:
+        use_fastest_threads()
     with bar("training") as report:
         train_network(recipe.training, dataset, [_slab(last, kept, len(last.image))], folder, report)
 
