@@ -188,6 +188,17 @@ def _natural_key(path: Path) -> list[tuple[int, int | str]]:
 
 
 def _read_folder(path: Path, given: Triple | None) -> Volume:
+    stated, origin, channels = _read_sidecar(path / SIDECAR)
+    if channels:
+        data = np.stack([_read_slices(path / channel) for channel in channels])
+        return _volume(path, data, "czyx", given, stated, origin, channels)
+    return _volume(path, _read_slices(path), "zyx", given, stated, origin)
+
+
+def _read_slices(path: Path) -> np.ndarray:
+    """The pictures of a folder as one array (z, y, x)."""
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} does not exist, but {SIDECAR} beside it names it as a channel.")
     files = sorted(
         (file for file in path.iterdir() if file.name.lower().endswith(PLANE_SUFFIXES + TIFF_SUFFIXES)),
         key=_natural_key,
@@ -207,47 +218,57 @@ def _read_folder(path: Path, given: Triple | None) -> Volume:
                 f"is {first.shape} of {first.dtype}."
             )
         data[index] = plane
-    stated, origin = _read_sidecar(path / SIDECAR)
-    return _volume(path, data, "zyx", given, stated, origin)
+    return data
 
 
-def _read_sidecar(path: Path) -> tuple[Triple | None, Triple]:
-    """Voxel size and origin of the slices beside it, since PNG has no place for them."""
+def _read_sidecar(path: Path) -> tuple[Triple | None, Triple, tuple[str, ...]]:
+    """Voxel size, origin and channels (folders) of the slices beside it, since PNG has no place for them."""
     if not path.exists():
-        return None, (0.0, 0.0, 0.0)
+        return None, (0.0, 0.0, 0.0), ()
     try:
         stated = json.loads(path.read_text())
         z, y, x = (float(value) for value in stated.get("origin_nm", (0.0, 0.0, 0.0)))
-        return checked_voxel_size(stated["voxel_size_nm"]), (z, y, x)
+        channels = tuple(str(name) for name in stated.get("channels", ()))
+        return checked_voxel_size(stated["voxel_size_nm"]), (z, y, x), channels
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} has to be JSON with voxel_size_nm as three positive numbers (z, y, x).") from error
 
 
-def _png_planes(volume: Volume, target: Path) -> np.ndarray:
+def _as_png(volume: Volume, target: Path) -> np.ndarray:
     data = volume.data.astype(np.uint8) if volume.data.dtype == np.bool_ else volume.data
-    if volume.axes != "zyx" or data.dtype not in (np.uint8, np.uint16):
-        raise ValueError(
-            f"{target} would be PNG, which holds one channel of uint8 or uint16, "
-            f"but the volume is {volume.axes} of {data.dtype}."
-        )
+    if data.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"{target} would be PNG, which holds uint8 or uint16, but the volume is {data.dtype}.")
     return data
 
 
 def _write_folder(volume: Volume, target: Path) -> None:
-    planes = _png_planes(volume, target)
+    """Slices as PNGs; of a volume with channels a folder per channel."""
+    data = _as_png(volume, target)
     if target.is_file():
         raise ValueError(f"{target} is a file, but the slices of a volume go into a folder.")
-    digits = max(4, len(str(len(planes) - 1)))
+    stated: dict[str, Any] = {"voxel_size_nm": volume.voxel_size_nm, "origin_nm": volume.origin_nm}
     with replacing(target) as folder:
         folder.mkdir()
-        for index, plane in enumerate(planes):
-            Image.fromarray(plane).save(folder / f"{index:0{digits}d}.png")
-        stated = {"voxel_size_nm": volume.voxel_size_nm, "origin_nm": volume.origin_nm}
+        if volume.axes == "czyx":
+            stated["channels"] = volume.channels
+            for channel, planes in zip(volume.channels, data, strict=True):
+                (folder / channel).mkdir()
+                _write_slices(planes, folder / channel)
+        else:
+            _write_slices(data, folder)
         (folder / SIDECAR).write_text(json.dumps(stated) + "\n")
 
 
+def _write_slices(planes: np.ndarray, folder: Path) -> None:
+    digits = max(4, len(str(len(planes) - 1)))
+    for index, plane in enumerate(planes):
+        Image.fromarray(plane).save(folder / f"{index:0{digits}d}.png")
+
+
 def _write_plane(volume: Volume, target: Path) -> None:
-    planes = _png_planes(volume, target)
+    planes = _as_png(volume, target)
+    if volume.axes != "zyx":
+        raise ValueError(f"{target} is one image, but the volume has channels; name a folder instead.")
     if len(planes) != 1:
         raise ValueError(f"{target} is one image, but the volume has {len(planes)} planes; name a folder instead.")
     with replacing(target) as file:

@@ -278,3 +278,17 @@ def test_real_tiff_and_hdf5() -> None:
     assert ids.data.shape == (50, 100, 200) and ids.data.dtype == np.uint64
     with pytest.raises(VoxelSizeUnknown):
         read_volume(f"{real('gala_crops/train.h5')}:volumes/raw")
+
+
+def test_channels_become_a_folder_each(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).integers(0, 2, (2, 3, 4, 5)).astype(np.uint8)
+    masks = Volume(data, (50.0, 4.0, 4.0), axes="czyx", channels=("membrane", "psd"))
+    write_volume(masks, tmp_path / "masks")
+    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == ["membrane", "psd", "volume.json"]
+    back = read_volume(tmp_path / "masks")
+    assert back.channels == ("membrane", "psd") and back.voxel_size_nm == (50.0, 4.0, 4.0)
+    np.testing.assert_array_equal(back.data, data)
+    # Each channel is a folder of slices by itself.
+    np.testing.assert_array_equal(read_volume(tmp_path / "masks" / "psd", (50, 4, 4)).data, data[1])
+    with pytest.raises(ValueError, match="name a folder"):
+        write_volume(masks, tmp_path / "masks.png")
