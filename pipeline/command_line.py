@@ -177,20 +177,20 @@ def segment(
     voxel_size_nm: VoxelSizeOption = None,
     flips: Annotated[bool, typer.Option(help="Average over mirror images: 4 times the work.")] = False,
 ) -> None:
-    """The classes a network finds in a volume, as a bit field (bit k for class k)."""
+    """The classes a network finds in a volume: a named mask of 0 and 1 for each (c, z, y, x)."""
     from neuropil.train.bundle import read_bundle
     from neuropil.train.inference import InferenceSettings
+    from neuropil.train.inference import segment as segment_volume
     from neuropil.voxelize.volume_files import read_volume, write_volume
 
     from .progress import bar
-    from .segmentation import segment_classes
     from .torch_threads import use_fastest_threads
 
     network = read_bundle(model)
     given = read_volume(volume, voxel_size_nm)
     use_fastest_threads()
     with bar("segmenting") as report:
-        found = segment_classes(network, given, InferenceSettings(flips=flips), report)
+        found = segment_volume(network, given, InferenceSettings(flips=flips), report)
     write_volume(found, output)
     print(output)
 
@@ -203,9 +203,9 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Scores of a segmentation: Dice and IoU of classes, or the errors of objects split and merged."""
-    from .evaluation import evaluate_classes, evaluate_objects, table_of
+    from .evaluation import evaluate_files, table_of
 
-    scores = evaluate_objects(predicted, truth) if objects else evaluate_classes(predicted, truth)
+    scores = evaluate_files(predicted, truth, objects)
     print(json.dumps(scores) if as_json else table_of(scores))
 
 

@@ -1,4 +1,4 @@
-"""Scores of one volume against another."""
+"""Scores of one volume against another, each named by a path."""
 
 from __future__ import annotations
 
@@ -6,48 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neuropil.train.metrics import (
-    adapted_rand_cremi,
-    ap75,
-    cremi_score,
-    mean_segmentation_accuracy,
-    overlaps,
-    variation_of_information,
-)
+from neuropil.train.classes import CLASS_NAMES, masks_from_bits
+from neuropil.train.evaluation import evaluate
+from neuropil.voxelize.volume import Volume
 from neuropil.voxelize.volume_files import VoxelSizeUnknown, read_volume
 
-from .scores import score_classes
 
+def evaluate_files(predicted: str, truth: str, objects: bool) -> dict[str, Any]:
+    """Scores of classes, or with `objects` of the objects that the volumes' ids tell apart.
 
-def evaluate_classes(predicted: str, truth: str) -> dict[str, Any]:
-    """Dice and IoU per class of two bit fields. Raises ValueError where they are none or differ in shape."""
-    found, true = _array(predicted), _array(truth)
-    for name, array in ((predicted, found), (truth, true)):
-        if array.ndim != 3:
-            raise ValueError(f"{name} has {array.ndim} dimensions, but a bit field of classes has z, y, x")
-        if array.dtype != np.uint8:
-            raise ValueError(f"{name} holds {array.dtype} values, but a bit field of classes is uint8")
-    _check_shapes(found, true)
-    scores = score_classes([(found, true)])
-    return {"dice": scores.dice(), "mean_dice": scores.mean_dice, "iou": scores.iou()}
-
-
-def evaluate_objects(predicted: str, truth: str) -> dict[str, Any]:
-    """Errors of objects' ids (0: nothing): adapted Rand, variation of information, CREMI score, AP75, mSA."""
-    found, true = _array(predicted), _array(truth)
-    _check_shapes(found, true)
-    table = overlaps(found, true)
-    rand, information = adapted_rand_cremi(table), variation_of_information(table)
-    return {
-        "adapted_rand_error": rand.error,
-        "voi_split": information.voi_split,
-        "voi_merge": information.voi_merge,
-        "cremi_score": cremi_score(table),
-        "ap75": ap75(found, true),
-        "mean_segmentation_accuracy": mean_segmentation_accuracy(found, true),
-    }
+    Classes come as masks (c, z, y, x) or as a bit field (z, y, x) of the six. Raises ValueError, in one sentence,
+    where the volumes do not fit each other or hold something else.
+    """
+    found, true = _read_both(predicted, truth)
+    if objects:
+        for name, volume in ((predicted, found), (truth, true)):
+            if volume.axes != "zyx":
+                raise ValueError(f"{name} has channels, but ids of objects are one volume z, y, x")
+        return evaluate(found, true)
+    return evaluate(_as_masks(predicted, found), _as_masks(truth, true))
 
 
 def table_of(scores: Mapping[str, Any]) -> str:
@@ -62,14 +40,25 @@ def table_of(scores: Mapping[str, Any]) -> str:
     return "\n".join(f"{name:{width}}  {'–' if value is None else f'{value:.4f}'}" for name, value in lines)
 
 
-def _array(spec: str) -> NDArray[Any]:
-    try:
-        return read_volume(spec).data
-    except VoxelSizeUnknown:
-        # Scores count voxels, whatever their size.
-        return read_volume(spec, (1.0, 1.0, 1.0)).data
+def _read_both(predicted: str, truth: str) -> tuple[Volume, Volume]:
+    """Both volumes; one that does not state its voxel size is taken to have the other's (scores count voxels)."""
+    volumes: list[Volume | None] = []
+    for spec in (predicted, truth):
+        try:
+            volumes.append(read_volume(spec))
+        except VoxelSizeUnknown:
+            volumes.append(None)
+    found, true = volumes
+    size = next((v.voxel_size_nm for v in volumes if v is not None), (1.0, 1.0, 1.0))
+    return found or read_volume(predicted, size), true or read_volume(truth, size)
 
 
-def _check_shapes(found: NDArray[Any], true: NDArray[Any]) -> None:
-    if found.shape != true.shape:
-        raise ValueError(f"what was found has the shape {found.shape}, the truth {true.shape}; they must agree")
+def _as_masks(name: str, volume: Volume) -> Volume:
+    if volume.axes == "czyx":
+        return volume
+    if volume.data.dtype != np.uint8:
+        raise ValueError(
+            f"{name} holds {volume.data.dtype} values, but classes are masks or a bit field of uint8; "
+            "ids of objects need --objects"
+        )
+    return Volume(masks_from_bits(volume.data), volume.voxel_size_nm, volume.origin_nm, "czyx", CLASS_NAMES)

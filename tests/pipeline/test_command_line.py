@@ -139,8 +139,8 @@ def test_recipe_that_is_not_shipped(refused: Callable[..., str], tmp_path: Path)
 def test_volume_of_wrong_dimension(refused: Callable[..., str], tmp_path: Path) -> None:
     masks = Volume(np.zeros((6, 2, 3, 4), np.uint8), (5, 5, 5), axes="czyx", channels=tuple("abcdef"))
     write_volume(masks, tmp_path / "masks.tif")
-    sentence = refused("evaluate", tmp_path / "masks.tif", tmp_path / "masks.tif")
-    assert "4 dimensions" in sentence
+    sentence = refused("evaluate", tmp_path / "masks.tif", tmp_path / "masks.tif", "--objects")
+    assert "has channels" in sentence
     assert "channels" in refused("view", tmp_path / "masks.tif", "-o", tmp_path / "out.png")
     assert not (tmp_path / "out.png").exists()
 
@@ -251,7 +251,11 @@ def test_trained_on_blocks_and_segmented(
     found = read_volume(tmp_path / "found.nii.gz")
     assert found.shape_zyx == (40, 60, 60)
     assert found.data.dtype == np.uint8
-    assert found.data.max() < 64
+    assert found.channels == CLASS_NAMES
+    assert found.data.max() <= 1
+    code, _, err = command("segment", model, source, "-o", tmp_path / "folders")
+    assert code == 0, err
+    assert {p.name for p in (tmp_path / "folders").iterdir() if p.is_dir()} == set(CLASS_NAMES)
     truth = block_folder(tiny_blocks, 1) / "labels" / "annotation"
     code, out, _ = command("evaluate", tmp_path / "found.nii.gz", truth, "--json")
     assert code == 0
