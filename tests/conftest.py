@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+
+# On Python 3.13 Blender's module loads only before open3d, which brings an older TBB under the same name.
+with contextlib.suppress(ImportError):
+    import bpy  # noqa: F401
 
 from neuropil.pipeline.real_images import data_folders
 
