@@ -65,7 +65,7 @@ def _draw(meshes: Sequence[ViewedMesh], path: Path, size_um: Sequence[float] | N
             plotter.add_mesh(surface, color=mesh.colour, ambient=0.25, diffuse=0.8, specular=0.1)
     plotter.enable_anti_aliasing("ssaa")
     plotter.camera_position = "iso"
-    plotter.camera.zoom(1.1)
+    plotter.camera.zoom(1.0)
     picture: NDArray[np.uint8] = np.asarray(plotter.screenshot(return_img=True))
     write_png(picture[..., :3], path)
 

@@ -19,6 +19,8 @@ from PIL import Image
 
 from neuropil.morphology.neuron_class import load_class
 from neuropil.train.bundle import METADATA, read_bundle
+from neuropil.train.classes import bits_from_masks
+from neuropil.train.inference import segment
 from neuropil.train.labelled_volume import load_block
 from neuropil.train.training import RECORD as TRAINING_RECORD
 from neuropil.voxelize.replacement import replacing
@@ -34,8 +36,7 @@ from .real_images import RealImages, find_real_images
 from .recipe import Recipe
 from .report import ScoredSlice, report_html
 from .run_record import RunRecord, hash_of
-from .scores import score_classes
-from .segmentation import segment_classes
+from .scores import score_slices
 from .stage_meter import StageMeter
 from .torch_threads import use_fastest_threads
 from .training_job import train_on_blocks
@@ -160,17 +161,12 @@ def _segment(model_folder: Path, slices: Iterator[Slice], folder: Path) -> None:
     pairs = []
     with bar("segmenting") as report:
         for number, item in enumerate(slices, start=1):
-            found = segment_classes(model, Volume(item.image[None], item.voxel_size_nm)).data[0]
+            masks = segment(model, Volume(item.image[None], item.voxel_size_nm)).data
+            found = bits_from_masks(masks[:, 0])
             write_png(found, folder / f"{item.name}.png")
             pairs.append((found, item.bits))
             report(0.0, f"slice {number}")
-    scores = score_classes(pairs)
-    content = {
-        "slices": sorted(file.stem for file in folder.glob("*.png")),
-        "dice": scores.dice(),
-        "mean_dice": scores.mean_dice,
-        "iou": scores.iou(),
-    }
+    content = {"slices": sorted(file.stem for file in folder.glob("*.png")), **score_slices(pairs)}
     with replacing(folder / SCORES) as file:
         file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

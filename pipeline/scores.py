@@ -1,47 +1,34 @@
-"""Dice per class of segmentations against drawn or exact classes."""
+"""Dice per class of slices against drawn or exact classes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuropil.train.classes import CLASS_NAMES, masks_from_bits
-from neuropil.train.metrics import Counts, count_voxels
+from neuropil.train.evaluation import pooled_counts
 
 
-@dataclass(frozen=True)
-class ClassScores:
-    """Voxel counts of each class, pooled over all slices that were scored."""
+def score_slices(pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> dict[str, Any]:
+    """Scores of (found, true) bit fields (y, x), voxels pooled over all slices, which may differ in size.
 
-    counts: dict[str, Counts]
-
-    def dice(self) -> dict[str, float | None]:
-        """Dice per class; None where the class occurs in neither."""
-        return {name: _known(counts.dice) for name, counts in self.counts.items()}
-
-    def iou(self) -> dict[str, float | None]:
-        return {name: _known(counts.iou) for name, counts in self.counts.items()}
-
-    @property
-    def mean_dice(self) -> float | None:
-        """Mean over the classes that occur."""
-        known = [value for value in self.dice().values() if value is not None]
-        return sum(known) / len(known) if known else None
+    `dice` and `iou` map class names to numbers, None where a class occurs in neither; `mean_dice` is the mean
+    over the others. Raises ValueError where the two of a pair differ in shape.
+    """
+    counts = pooled_counts((_by_class(found), _by_class(true)) for found, true in pairs)
+    scores: dict[str, Any] = {
+        key: {name: _known(getattr(c, key)) for name, c in counts.items()} for key in ("dice", "iou")
+    }
+    known = [value for value in scores["dice"].values() if value is not None]
+    return scores | {"mean_dice": float(np.mean(known)) if known else None}
 
 
-def score_classes(pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> ClassScores:
-    """Scores of (predicted, true) bit fields of one shape each. Raises ValueError where shapes differ."""
-    counts = {name: Counts() for name in CLASS_NAMES}
-    for predicted, truth in pairs:
-        masks = zip(CLASS_NAMES, masks_from_bits(predicted), masks_from_bits(truth), strict=True)
-        for name, mine, theirs in masks:
-            counts[name] += count_voxels(mine, theirs)
-    return ClassScores(counts)
+def _by_class(bits: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    return dict(zip(CLASS_NAMES, masks_from_bits(bits), strict=True))
 
 
 def _known(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 4)
+    return None if np.isnan(value) else round(value, 4)
