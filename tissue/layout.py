@@ -311,9 +311,14 @@ class Layout:
     # ---- axons --------------------------------------------------------------------------------------------------
 
     def lay_axon(
-        self, start: FloatArray, direction: FloatArray, axon: NeuronClass, bouton_radius_um: float | None
+        self,
+        start: FloatArray,
+        direction: FloatArray,
+        axon: NeuronClass,
+        bouton_radius_um: float | None,
+        shortest_um: float,
     ) -> bool:
-        """An axon through start, with a bouton there if one is asked for; False if it would be a stump."""
+        """An axon through start, with a bouton there if one is asked for; False if it would end before shortest_um."""
         assert axon.varicosity is not None
         shaft = float(axon.shaft_radius_um.sample(self.rng))
         path, middle, exits = self.walk_both_ways(
@@ -325,7 +330,7 @@ class Layout:
             purpose=1.2,
         )
         length = len(path) * STEP_UM
-        if len(path) < 4 or (exits < 2 and length < self.parameters.shortest_axon_um):
+        if len(path) < 4 or (exits < 2 and length < shortest_um):
             return False
         room = self.room(path) - SEED_CLEARANCE_UM
         wish = shaft * (1 + 0.2 * _smooth_noise(self.rng, len(path), 5))
@@ -365,7 +370,9 @@ class Layout:
                 best = int(np.argmax(room))
                 radius = min(wish, float(room[best]) - SEED_CLEARANCE_UM)
                 if radius > 0.1:
-                    self.lay_axon(places[best], _across(outward[best], self.rng), axon, radius)
+                    self.lay_axon(
+                        places[best], _across(outward[best], self.rng), axon, radius, self.parameters.shortest_axon_um
+                    )
 
     def fill_with_axons(self, axon: NeuronClass) -> None:
         """Lead an axon through the largest void until no void is wider than the parameters ask."""
@@ -380,8 +387,9 @@ class Layout:
             # A wide void is where a bouton lies.
             wide = float(open_to[node]) - SEED_CLEARANCE_UM
             bouton = min(float(axon.varicosity.radius_um.sample(self.rng)), wide) if wide > WIDE_VOID_UM else None
-            if not any(self.lay_axon(start, _any_direction(self.rng), axon, bouton) for _ in range(2)):
-                # Nothing fits through here: leave this void to the astrocyte and look elsewhere.
+            # Only an ending fits into a wide pocket; a small one is left to the astrocyte.
+            lengths = [self.parameters.shortest_axon_um] * 2 + [0.0] * (wide > WIDE_VOID_UM)
+            if not any(self.lay_axon(start, _any_direction(self.rng), axon, bouton, shortest) for shortest in lengths):
                 around = tuple(slice(max(0, n - 2), n + 3) for n in node)
                 open_to[around] = 0
 
