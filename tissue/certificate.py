@@ -9,7 +9,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from .arrival import FloatArray
 from .shapes import FaceArray, Shape
 
 
@@ -134,8 +133,3 @@ def certify_packing(shapes: list[Shape], asked_gap_um: float) -> PackingCertific
         least_gap_nm=1000 * least_gap_um(shapes),
         asked_gap_nm=1000 * asked_gap_um,
     )
-
-
-def all_inside(points_um: FloatArray, depth_um: FloatArray) -> bool:
-    """Whether every vertex of an organelle lies below its cell's surface."""
-    return bool(len(points_um) == 0 or depth_um.min() > 0)

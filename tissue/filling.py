@@ -12,6 +12,7 @@ from .certificate import largest_piece
 from .layout import LaidOutCell
 from .organelles import (
     CellInterior,
+    Mitochondrion,
     chains,
     fitting_spheres,
     longest_run,
@@ -177,12 +178,18 @@ def _add_mitochondria(
         length = float(kind.length_um.sample(rng))
         window = run[max(0, int(position / step)) : int((position + length) / step) + 1]
         if len(window) >= 4:
-            found = mitochondrion(interior, window, float(kind.radius_um.sample(rng)), rng)
-            if found is not None:
-                contents.add("mitochondrion", cell.id, found.surface, interior)
-                contents.add("crista", cell.id, found.cristae)
-                contents.count("mitochondria")
+            _add_mitochondrion(
+                contents, cell, mitochondrion(interior, window, float(kind.radius_um.sample(rng)), rng), interior
+            )
         position += length + float(rng.exponential(mean_length * (1 / occupancy - 1)))
+
+
+def _add_mitochondrion(contents: Contents, cell: Cell, found: Mitochondrion | None, interior: CellInterior) -> None:
+    """Its surface and cristae, if it found room."""
+    if found is not None:
+        contents.add("mitochondrion", cell.id, found.surface, interior)
+        contents.add("crista", cell.id, found.cristae)
+        contents.count("mitochondria")
 
 
 def _fill_axon(
@@ -203,11 +210,8 @@ def _fill_axon(
             half = 0.5 * float(neuron_class.mitochondria.length_um.sample(rng))
             run = path[np.linalg.norm(path - bouton.centre_um, axis=1) < half]
             radius = float(neuron_class.mitochondria.radius_um.sample(rng)) * 1.1
-            found = mitochondrion(interior, run, radius, rng) if len(run) >= 3 else None
-            if found is not None:
-                contents.add("mitochondrion", cell.id, found.surface, interior)
-                contents.add("crista", cell.id, found.cristae)
-                contents.count("mitochondria")
+            if len(run) >= 3:
+                _add_mitochondrion(contents, cell, mitochondrion(interior, run, radius, rng), interior)
     _add_mitochondria(contents, cell, interior, path, neuron_class, parameters.mitochondria_scale, rng)
     foci, reach, share = _vesicle_foci(path, laid, own, interior, rng)
     placed = vesicles(interior, foci, reach, parameters.vesicle_density_per_um3 * share, rng)

@@ -158,7 +158,7 @@ def _cristae(grid: Grid, body: FloatArray, path: FloatArray, rng: np.random.Gene
     side = _random_across(axis, rng)
     normal = np.cos(tilt) * axis + np.sin(tilt) * side
     spacing = rng.uniform(0.036, 0.06)
-    along = np.vstack([path, path + 0]) @ normal
+    along = path @ normal
     across = np.linspace(-0.3, 0.3, 25)
     plates: list[Shape] = []
     for offset in np.arange(along.min() - 0.25, along.max() + 0.25, spacing):
@@ -166,12 +166,8 @@ def _cristae(grid: Grid, body: FloatArray, path: FloatArray, rng: np.random.Gene
         near = path[np.argmin(np.abs(path @ normal - offset))]
         u = _random_across(normal, rng)
         v = np.cross(normal, u)
-        plane = (
-            near
-            + normal * (offset - near @ normal)
-            + np.add.outer(across, 0 * across)[..., None] * u
-            + np.add.outer(0 * across, across)[..., None] * v
-        )
+        foot = near + normal * (offset - near @ normal)
+        plane = foot + across[:, None, None] * u + across[None, :, None] * v
         depth = interpolate(body, grid.origin_um, grid.spacing_um, plane.reshape(-1, 3))
         if depth.max() < 0.035 or rng.random() < 0.15:
             continue
