@@ -46,8 +46,8 @@ class AnnotatorStyle(BaseModel):
     mitochondrion_outside_nm: Nanometres = 5.0
     mitochondrial_boundary_nm: Nanometres = 30.0
     psd_margin_nm: Nanometres = 8.0
-    vesicle_cap_nm: Nanometres = 3.0
-    vesicle_margin_nm: Nanometres = 8.0
+    vesicle_cap_nm: Nanometres = 8.0
+    vesicle_margin_nm: Nanometres = 15.5
     myelin_margin_nm: Nanometres = 5.0
     width_jitter: Annotated[float, Field(ge=0.0, le=0.5)] = 0.1
 

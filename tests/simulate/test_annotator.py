@@ -97,7 +97,7 @@ def test_vesicles_are_drawn_at_their_middle_and_not_at_their_caps() -> None:
     slices = np.flatnonzero(vesicle.any(axis=(1, 2)))
     diameter_nm = 5.0 * np.sqrt(4 / np.pi * vesicle[10].sum())
     assert diameter_nm == pytest.approx(50.0, abs=7.0)
-    assert (slices.min(), slices.max()) == (7, 13)
+    assert (slices.min(), slices.max()) == (8, 12)
     assert (classes == STRUCTURES["vesicle"].class_id)[6].any()
 
 
