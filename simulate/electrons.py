@@ -28,11 +28,6 @@ class Element:
     ionisation_ev: float
 
 
-def analytic_ionisation_ev(atomic_number: Numbers) -> Numbers:
-    """Mean ionisation potential J = 9.76 Z + 58.5 Z^-0.19 in eV (Berger and Seltzer 1964), Z ≥ 13."""
-    return 9.76 * atomic_number + 58.5 * np.power(atomic_number, -0.19)
-
-
 # Densities are those of the pure solid; of the gases, the density they have bound in polymers does not matter
 # (organic parts carry their own density), so a nominal 1 g/cm³ stands there.
 ELEMENTS: Mapping[str, Element] = {
@@ -159,15 +154,6 @@ def browning_elastic_cross_section_a2(atomic_number: Numbers, energy_kev: Number
     z17 = np.power(atomic_number, 1.7)
     square_metres = 3e-22 * z17 / (energy_kev + 0.005 * z17 * root + 0.0007 * np.square(atomic_number) / root)
     return 1e20 * square_metres
-
-
-def browning_rutherford_share(atomic_number: Numbers, energy_kev: Numbers) -> Numbers:
-    """Share of elastic events whose angle follows screened Rutherford (α = 0.007/E); the rest are isotropic.
-
-    Browning, Li, Chui et al. (1994): r/(r+1) with r = 300 E/Z + Z³/(3·10⁵ E), 0.1–30 keV.
-    """
-    r = 300.0 * np.asarray(energy_kev) / atomic_number + np.power(atomic_number, 3.0) / (3e5 * energy_kev)
-    return r / (r + 1.0)
 
 
 def elastic_mean_free_path_nm(

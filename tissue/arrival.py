@@ -105,18 +105,26 @@ def round_cone_distance(x: float, y: float, z: float, cone: FloatArray) -> float
 
 
 @numba.njit(cache=True)
+def _nodes_within(
+    cone: FloatArray, wide: float, origin: FloatArray, spacing: float, shape: tuple[int, int, int]
+) -> tuple[int, int, int, int, int, int]:
+    """First and last node per axis of the box `wide` µm around a cone's axis, within an array's shape."""
+    i0 = max(0, int(np.ceil((min(cone[0], cone[3]) - wide - origin[0]) / spacing)))
+    i1 = min(shape[0] - 1, int(np.floor((max(cone[0], cone[3]) + wide - origin[0]) / spacing)))
+    j0 = max(0, int(np.ceil((min(cone[1], cone[4]) - wide - origin[1]) / spacing)))
+    j1 = min(shape[1] - 1, int(np.floor((max(cone[1], cone[4]) + wide - origin[1]) / spacing)))
+    k0 = max(0, int(np.ceil((min(cone[2], cone[5]) - wide - origin[2]) / spacing)))
+    k1 = min(shape[2] - 1, int(np.floor((max(cone[2], cone[5]) + wide - origin[2]) / spacing)))
+    return i0, i1, j0, j1, k0, k1
+
+
+@numba.njit(cache=True)
 def lower_to_cones(field: FloatArray, origin: FloatArray, spacing: float, cones: FloatArray, reach: float) -> None:
     """field[x, y, z] = min(field, distance to any cone), on the nodes within reach (µm) of a cone's surface."""
-    nx, ny, nz = field.shape
     for c in range(cones.shape[0]):
         cone = cones[c]
         wide = reach + max(cone[6], cone[7])
-        i0 = max(0, int(np.ceil((min(cone[0], cone[3]) - wide - origin[0]) / spacing)))
-        i1 = min(nx - 1, int(np.floor((max(cone[0], cone[3]) + wide - origin[0]) / spacing)))
-        j0 = max(0, int(np.ceil((min(cone[1], cone[4]) - wide - origin[1]) / spacing)))
-        j1 = min(ny - 1, int(np.floor((max(cone[1], cone[4]) + wide - origin[1]) / spacing)))
-        k0 = max(0, int(np.ceil((min(cone[2], cone[5]) - wide - origin[2]) / spacing)))
-        k1 = min(nz - 1, int(np.floor((max(cone[2], cone[5]) + wide - origin[2]) / spacing)))
+        i0, i1, j0, j1, k0, k1 = _nodes_within(cone, wide, origin, spacing, field.shape)
         for i in range(i0, i1 + 1):
             for j in range(j0, j1 + 1):
                 for k in range(k0, k1 + 1):
@@ -138,16 +146,10 @@ def _lower_to_cones_at(
     displaced: float,
 ) -> None:
     """As lower_to_cones, for nodes that lie elsewhere: at positions (nx, ny, nz, 3), at most `displaced` µm away."""
-    nx, ny, nz = field.shape
     for c in range(cones.shape[0]):
         cone = cones[c]
         wide = reach + max(cone[6], cone[7]) + displaced
-        i0 = max(0, int(np.ceil((min(cone[0], cone[3]) - wide - origin[0]) / spacing)))
-        i1 = min(nx - 1, int(np.floor((max(cone[0], cone[3]) + wide - origin[0]) / spacing)))
-        j0 = max(0, int(np.ceil((min(cone[1], cone[4]) - wide - origin[1]) / spacing)))
-        j1 = min(ny - 1, int(np.floor((max(cone[1], cone[4]) + wide - origin[1]) / spacing)))
-        k0 = max(0, int(np.ceil((min(cone[2], cone[5]) - wide - origin[2]) / spacing)))
-        k1 = min(nz - 1, int(np.floor((max(cone[2], cone[5]) + wide - origin[2]) / spacing)))
+        i0, i1, j0, j1, k0, k1 = _nodes_within(cone, wide, origin, spacing, field.shape)
         for i in range(i0, i1 + 1):
             for j in range(j0, j1 + 1):
                 for k in range(k0, k1 + 1):

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from neuropil.morphology.neuron_class import load_class
-from neuropil.morphology.tree import Tree
 
 from .arrival import Arrivals, FloatArray, Grid, RoundCones, arrival_time, cell_window, earliest_arrivals
 from .certificate import certify_packing, largest_piece, volume_um3
@@ -160,12 +159,7 @@ def _statistics(
         )
         / box
     )
-    length = sum(_length_um(c.skeleton) for c in cells if c.kind == "axon")
+    length = sum(c.skeleton.length_um for c in cells if c.kind == "axon")
     figures["axon_length_um_per_um3"] = length / box
     figures |= {f"{name}_per_um3": number / box for name, number in contents.counts.items()}
     return figures
-
-
-def _length_um(tree: Tree) -> float:
-    child = np.flatnonzero(tree.parents >= 0)
-    return float(np.linalg.norm(tree.points_um[child] - tree.points_um[tree.parents[child]], axis=1).sum())

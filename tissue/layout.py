@@ -478,7 +478,7 @@ def lay_out(
         # After a failure a thinner one is tried: the block fills with what still fits.
         radius = float(dendrite.shaft_radius_um.sample(rng)) * 0.9**failures
         if layout.lay_across("dendrite", radius, DENDRITE):
-            held += swept_volume_um3(layout.cells[-1].skeleton)
+            held += layout.cells[-1].skeleton.swept_volume_um3()
         else:
             failures += 1
     for index, cell in enumerate(layout.cells):
@@ -488,11 +488,3 @@ def lay_out(
     layout.lay_astrocyte(astrocyte, parameters.astrocyte_fraction * volume)
     layout.fill_with_axons(axon)
     return layout.cells
-
-
-def swept_volume_um3(tree: Tree) -> float:
-    """Sum of the frusta's volumes."""
-    child = np.flatnonzero(tree.parents >= 0)
-    a, b = tree.radii_um[tree.parents[child]], tree.radii_um[child]
-    length = np.linalg.norm(tree.points_um[child] - tree.points_um[tree.parents[child]], axis=1)
-    return float((np.pi / 3 * length * (a * a + a * b + b * b)).sum())

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from neuropil.morphology.neuron_class import load_class
-from neuropil.morphology.tree import DENDRITE, SPINE_HEAD, SPINE_NECK, Tree
+from neuropil.morphology.tree import DENDRITE, SPINE_HEAD, SPINE_NECK
 from neuropil.tissue.arrival import Grid, arrival_time
-from neuropil.tissue.layout import LaidOutCell, lay_out, swept_volume_um3
+from neuropil.tissue.layout import LaidOutCell, lay_out
 from neuropil.tissue.parameters import TissueParameters
 
 CLASSES = [load_class(n) for n in ("spiny_dendrite", "unmyelinated_axon", "myelinated_axon", "astrocyte_process")]
@@ -57,8 +57,3 @@ def test_radii_never_fall_below_the_thinnest(cells: list[LaidOutCell]) -> None:
     for cell in cells:
         if cell.kind == "axon":
             assert cell.skeleton.radii_um.min() >= 0.9 * PARAMETERS.thinnest_radius_um
-
-
-def test_swept_volume_of_a_cylinder() -> None:
-    tree = Tree(np.array([[0.0, 0, 0], [2, 0, 0]]), np.array([0.1, 0.1]), np.array([-1, 0]), np.array([2, 2]))
-    assert swept_volume_um3(tree) == pytest.approx(np.pi * 0.01 * 2)
