@@ -133,6 +133,7 @@ class NeuronClass(_Group):
         section_length_um: path between branch points.
         tortuosity: path length over chord of a stretch `tortuosity_length_um` long.
         radius_period_um: path from one draw of `shaft_radius_um` to the next; between them it wanders.
+        stain_scale: factor of one cell on the heavy-metal mass fractions of its materials.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -149,6 +150,7 @@ class NeuronClass(_Group):
     mitochondria: Mitochondria | None = None
     myelin: Myelin | None = None
     microtubule_density_per_um2: Distribution | None = None
+    stain_scale: Distribution | None = None
     arbor: Arbor | None = None
 
     @model_validator(mode="after")
@@ -158,6 +160,8 @@ class NeuronClass(_Group):
         for key in ("shaft_radius_um", "section_length_um"):
             if float(getattr(self, key).quantile(0.0)) <= 0:
                 raise ValueError(f"{key} reaches down to 0 or below; give a low above 0")
+        if self.stain_scale is not None and float(self.stain_scale.quantile(0.0)) < 0:
+            raise ValueError("stain_scale reaches below 0, but no mass fraction is negative; give low: 0")
         if float(self.tortuosity.quantile(0.0)) < 1:
             raise ValueError("tortuosity reaches below 1, but no path is shorter than its chord; give low: 1")
         return self
