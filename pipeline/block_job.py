@@ -14,7 +14,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -31,15 +30,25 @@ from neuropil.simulate.fibsem import blur_reach, image_fibsem
 from neuropil.simulate.materials import StructureTable, load_structures
 from neuropil.tissue.block import TissueBlock, build_block
 from neuropil.train.classes import CLASS_NAMES, masks_from_bits
-from neuropil.voxelize.block_files import IMAGE, MANIFEST, write_block
+from neuropil.voxelize.block_files import IMAGE, MANIFEST, BlockWriter
+from neuropil.voxelize.replacement import made_once
 from neuropil.voxelize.solid import Box, Part, Scene
-from neuropil.voxelize.volume import Volume
+from neuropil.voxelize.volume import Triple
 
 from .pictures import grey_rgb, instance_overlay, side_by_side, write_png
 from .recipe import Recipe
 
-# Slices that are in memory with all their intermediate arrays at a time.
-SLAB_SLICES = 32
+# Voxels (z, y, x) that are in memory with all their intermediate arrays at a time: whole chunks of the arrays on
+# disk, and whole rows where they are not very long, since what lies around a tile is voxelized too.
+TILE_VOXELS = (64, 256, 2048)
+ARRAY_TYPES: Mapping[str, type] = {
+    IMAGE: np.uint8,
+    "instances": np.uint32,
+    "classes": np.uint8,
+    "materials": np.uint8,
+    "membrane": np.uint8,
+    "annotation": np.uint8,
+}
 _VERSIONS = ("neuropil", "numpy", "numba", "scipy", "trimesh", "zarr")
 
 
@@ -79,44 +88,53 @@ def make_block(recipe: Recipe, seed: int, index: int, folder: Path) -> Path:
     recipe or seed is in the way.
     """
     block = block_folder(folder, index)
-    if is_finished(block):
-        if not is_block_of(block, recipe, seed):
-            raise ValueError(f"{block} was made from another recipe or seed; choose another folder or remove it")
-        return block
-    for left_by_a_killed_attempt in folder.glob(f".{block.stem}.*"):
-        shutil.rmtree(left_by_a_killed_attempt)
+    if not is_finished(block):
+        with made_once(block, is_finished) as unfinished:
+            if unfinished is not None:
+                _write_block(recipe, seed, index, unfinished)
+                return block
+    if not is_block_of(block, recipe, seed):
+        raise ValueError(f"{block} was made from another recipe or seed; choose another folder or remove it")
+    return block
+
+
+def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
     # A stage's random numbers do not depend on how many an earlier stage has used.
     for_tissue, for_image, for_annotator = np.random.SeedSequence([seed, index]).spawn(3)
     tissue = build_block(recipe.tissue, np.random.default_rng(for_tissue))
     structures = load_structures()
-    arrays, sampled = _image(recipe, tissue, structures, for_image, for_annotator)
-    image = arrays.pop("image")
-    manifest = {
-        "recipe": inputs_of_blocks(recipe),
-        "seed": seed,
-        "index": index,
-        "versions": {name: version(name) for name in _VERSIONS},
-        "microscope": sampled,
-        "structures": {name: s.model_dump() for name, s in structures.structures.items()},
-        "cells": [{"id": cell.id, "kind": cell.kind} for cell in tissue.cells],
-        "certificates": {name: bool(holds) for name, holds in tissue.certificates.items()},
-        "statistics": {name: float(value) for name, value in tissue.statistics.items()}
-        | _drawn_statistics(image.data, arrays["annotation"].data),
-    }
     names = {
         "classes": {s.class_id: name for name, s in structures.structures.items()},
         "materials": {m.id: name for name, m in recipe.load_appearance().materials.materials.items()},
     }
+    shape = _block_shape(tissue.size_um, recipe.voxel_size_nm)
+    image, labels = ARRAY_TYPES[IMAGE], {name: dtype for name, dtype in ARRAY_TYPES.items() if name != IMAGE}
+    writer = BlockWriter(folder, shape, recipe.voxel_size_nm, image=image, labels=labels, names=names)
+    sampled, statistics = _image(recipe, tissue, structures, for_image, for_annotator, writer)
+    _write_cells(tissue, folder)
+    _write_synapses(tissue, folder / "synapses.csv")
+    middle = shape[0] // 2
+    grey, ids = (np.asarray(writer.array(name)[middle]) for name in (IMAGE, "instances"))
+    write_png(side_by_side([grey_rgb(grey), instance_overlay(grey, ids)]), folder / "preview.png")
+    writer.finish(
+        {
+            "recipe": inputs_of_blocks(recipe),
+            "seed": seed,
+            "index": index,
+            "versions": {name: version(name) for name in _VERSIONS},
+            "microscope": sampled,
+            "structures": {name: s.model_dump() for name, s in structures.structures.items()},
+            "cells": [{"id": cell.id, "kind": cell.kind} for cell in tissue.cells],
+            "certificates": {name: bool(holds) for name, holds in tissue.certificates.items()},
+            "statistics": {name: float(value) for name, value in tissue.statistics.items()} | statistics,
+        }
+    )
 
-    def write_beside(unfinished: Path) -> None:
-        _write_cells(tissue, unfinished)
-        _write_synapses(tissue, unfinished / "synapses.csv")
-        middle = image.data.shape[0] // 2
-        grey, ids = image.data[middle], arrays["instances"].data[middle]
-        write_png(side_by_side([grey_rgb(grey), instance_overlay(grey, ids)]), unfinished / "preview.png")
 
-    write_block(block, image, arrays, manifest, names=names, beside=write_beside)
-    return block
+def _block_shape(size_um: tuple[float, float, float], voxel_size_nm: Triple) -> tuple[int, int, int]:
+    """Voxels (z, y, x) of a block of `size_um` (x, y, z)."""
+    z, y, x = (max(1, round(um * 1000 / nm)) for um, nm in zip(reversed(size_um), voxel_size_nm, strict=True))
+    return z, y, x
 
 
 def is_block_of(block: Path, recipe: Recipe, seed: int) -> bool:
@@ -161,11 +179,12 @@ def _image(
     structures: StructureTable,
     for_image: np.random.SeedSequence,
     for_annotator: np.random.SeedSequence,
-) -> tuple[dict[str, Volume], dict[str, Any]]:
-    """Image and labels of the block, and all that the microscope sampled.
+    writer: BlockWriter,
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Write image and labels of the block; all that the microscope sampled, and statistics of what was drawn.
 
-    The block is worked through in slabs of slices. Each is voxelized with a halo as wide as blur and
-    annotators reach, so that no face of a slab or of the block shows, and random numbers go by absolute voxel.
+    The block is worked through in tiles. Each is voxelized with a halo as wide as blur and annotators reach, so
+    that no face of a tile or of the block shows, and random numbers go by absolute voxel.
     """
     size_nm = recipe.voxel_size_nm
     appearance = recipe.load_appearance()
@@ -173,26 +192,15 @@ def _image(
     microscope = profile.microscope
     ids = {name: material.id for name, material in materials.materials.items()}
     scene = Scene(tissue_parts(tissue, structures, ids), size_nm)
-    depth, height, width = (
-        max(1, round(um * 1000 / nm)) for um, nm in zip(reversed(tissue.size_um), size_nm, strict=True)
-    )
     drawn = drawing_reach_nm(profile.annotator)
     halo_z, halo_y, halo_x = (
         max(blur, math.ceil(drawn / nm)) for blur, nm in zip(blur_reach(microscope, size_nm), size_nm, strict=True)
     )
-    types = {
-        "image": np.uint8,
-        "instances": np.uint32,
-        "classes": np.uint8,
-        "materials": np.uint8,
-        "membrane": np.uint8,
-        "annotation": np.uint8,
-    }
-    arrays = {name: np.empty((depth, height, width), dtype) for name, dtype in types.items()}
     sampled: dict[str, Any] = {}
-    for first in range(0, depth, SLAB_SLICES):
-        count = min(SLAB_SLICES, depth - first)
-        box = Box((first - halo_z, -halo_y, -halo_x), (count + 2 * halo_z, height + 2 * halo_y, width + 2 * halo_x))
+    greys, bits = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    for tile in Box((0, 0, 0), _block_shape(tissue.size_um, size_nm)).tiles(TILE_VOXELS):
+        (z, y, x), (depth, height, width) = tile.origin, tile.shape
+        box = Box((z - halo_z, y - halo_y, x - halo_x), (depth + 2 * halo_z, height + 2 * halo_y, width + 2 * halo_x))
         voxels = scene.voxelize(box)
         micrograph = image_fibsem(
             voxels.materials,
@@ -209,19 +217,21 @@ def _image(
             profile.annotator,
             np.random.default_rng(for_annotator),
         )
-        of_slab = {
-            "image": micrograph.image,
+        of_tile = {
+            IMAGE: micrograph.image,
             "instances": voxels.instances,
             "classes": voxels.classes,
             "materials": voxels.materials,
             "membrane": voxels.membrane,
             "annotation": annotation,
         }
-        for name, volume in of_slab.items():
-            inner = volume.crop((halo_z, halo_y, halo_x), (count, height, width))
-            arrays[name][first : first + count] = inner.data
-        _gather(sampled, micrograph.parameters, halo_z, count)
-    return {name: Volume(array, size_nm) for name, array in arrays.items()}, sampled
+        inner = {name: volume.crop((halo_z, halo_y, halo_x), tile.shape).data for name, volume in of_tile.items()}
+        writer.write(inner, tile.origin)
+        greys += np.bincount(inner[IMAGE].ravel(), minlength=256)
+        bits += np.bincount(inner["annotation"].ravel(), minlength=256)
+        if (y, x) == (0, 0):
+            _gather(sampled, micrograph.parameters, halo_z, depth)
+    return sampled, _drawn_statistics(greys, bits)
 
 
 def drawing_reach_nm(style: AnnotatorStyle) -> float:
@@ -236,24 +246,25 @@ def drawing_reach_nm(style: AnnotatorStyle) -> float:
     )
 
 
-def _gather(sampled: dict[str, Any], of_slab: Mapping[str, Any], halo: int, count: int) -> None:
-    """Add a slab's sampled parameters: lists have one entry per slice, anything else holds for the block."""
-    for name, value in of_slab.items():
+def _gather(sampled: dict[str, Any], of_slices: Mapping[str, Any], halo: int, count: int) -> None:
+    """Add the sampled parameters of some slices: lists have one entry per slice, else it holds for the block."""
+    for name, value in of_slices.items():
         if isinstance(value, list):
             sampled.setdefault(name, []).extend(value[halo : halo + count])
         else:
             sampled[name] = value
 
 
-def _drawn_statistics(image: NDArray[np.uint8], annotation: NDArray[np.uint8]) -> dict[str, float]:
-    """Share of the voxels that each class fills, and the image's grey levels."""
-    histogram = np.bincount(annotation.ravel(), minlength=256)
+def _drawn_statistics(greys: NDArray[np.int64], bits: NDArray[np.int64]) -> dict[str, float]:
+    """Share of the voxels that each class fills, and the image's grey levels, from histograms of both, (256,)."""
     masks = masks_from_bits(np.arange(256, dtype=np.uint8))
     shares = {
-        f"annotated_{name}": float((histogram * mask).sum() / annotation.size)
+        f"annotated_{name}": float((bits * mask).sum() / bits.sum())
         for name, mask in zip(CLASS_NAMES, masks, strict=True)
     }
-    return shares | {"grey_mean": float(image.mean()), "grey_sd": float(image.std(dtype=np.float64))}
+    levels = np.arange(256)
+    mean = float((greys * levels).sum() / greys.sum())
+    return shares | {"grey_mean": mean, "grey_sd": float(np.sqrt((greys * (levels - mean) ** 2).sum() / greys.sum()))}
 
 
 def _write_cells(tissue: TissueBlock, folder: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from .multiscale import multiscale_attributes, ome_attributes, open_multiscale, write_multiscale
+from .multiscale import MultiscaleWriter, multiscale_attributes, ome_attributes, open_multiscale
 from .replacement import replacing
 from .volume import Triple, Volume
 from .volume_files import write_volume
@@ -60,6 +60,68 @@ def _same_place(name: str, volume: Volume, first: Volume) -> None:
         )
 
 
+class BlockWriter:
+    """A block that is written region by region, in the memory of one region, and is none before `finish`.
+
+    The bytes do not depend on how the block is cut into regions.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        shape_zyx: Sequence[int],
+        voxel_size_nm: Triple,
+        origin_nm: Triple = (0.0, 0.0, 0.0),
+        *,
+        image: np.dtype | type | None,
+        labels: Mapping[str, np.dtype | type],
+        channels: Sequence[str] = (),
+        names: Mapping[str, Mapping[int, str]] | None = None,
+    ) -> None:
+        """Make the group `folder`, which must not exist.
+
+        image: the micrograph's type, or None where there is none yet. labels: name → type, whole numbers.
+        names: for a label, what its values are called (shown by viewers, given back by `read_block`).
+        """
+        self.folder = folder
+        self._writers: dict[str, MultiscaleWriter] = {}
+        ome: dict[str, Any] = {"version": "0.5"}
+        if image is not None:
+            shape = (len(channels), *shape_zyx) if channels else shape_zyx
+            writer = MultiscaleWriter(
+                folder / IMAGE, shape, image, voxel_size_nm, origin_nm, name=IMAGE, channels=channels
+            )
+            self._writers[IMAGE] = writer
+            ome["multiscales"] = [multiscale_attributes(IMAGE, writer.levels, channels, prefix=f"{IMAGE}/")]
+        zarr.create_group(store=str(folder), attributes={"ome": ome}, zarr_format=3)
+        listed = {"ome": {"version": "0.5", "labels": sorted(labels)}}
+        zarr.create_group(store=str(folder / "labels"), attributes=listed, zarr_format=3)
+        for name, dtype in labels.items():
+            self._writers[name] = MultiscaleWriter(
+                folder / "labels" / name,
+                shape_zyx,
+                dtype,
+                voxel_size_nm,
+                origin_nm,
+                name=name,
+                label=_image_label((names or {}).get(name), image is not None),
+            )
+
+    def write(self, arrays: Mapping[str, np.ndarray], start_zyx: Sequence[int] = (0, 0, 0)) -> None:
+        """Write a region of each array, named `image` or as the label; see `MultiscaleWriter.write`."""
+        for name, data in arrays.items():
+            self._writers[name].write(data, start_zyx)
+
+    def array(self, name: str) -> zarr.Array:
+        """`image` or a label at full resolution, with what has been written so far."""
+        return self._writers[name].array
+
+    def finish(self, manifest: Mapping[str, Any]) -> None:
+        """Write the manifest, with which the folder is a block. Raises ValueError where it cannot be JSON."""
+        text = json.dumps(manifest, indent=1, sort_keys=True, default=_plain, allow_nan=False)
+        (self.folder / MANIFEST).write_text(text + "\n")
+
+
 def write_block(
     path: str | Path,
     image: Volume | None,
@@ -69,11 +131,11 @@ def write_block(
     names: Mapping[str, Mapping[int, str]] | None = None,
     beside: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write a block as the OME-Zarr group `path`; until it is whole there is only a temporary neighbour.
+    """Write a block whose arrays are in memory; until it is whole there is only a temporary neighbour.
 
     image: the micrograph, or None where there is none yet. labels: name → whole numbers on the same voxels.
-    names: for a label, what its values are called (shown by viewers, given back by `read_block`).
-    beside: called with the folder before it takes its name, to write what else belongs to the block.
+    names: as `BlockWriter` takes them. beside: called with the folder before it takes its name, to write what
+    else belongs to the block.
 
     Raises ValueError where the volumes do not cover the same voxels or a label holds no whole numbers.
     """
@@ -85,33 +147,24 @@ def write_block(
         _same_place(name, volume, first)
         if name in labels and (volume.data.dtype.kind not in "bui" or volume.axes != "zyx"):
             raise ValueError(f"label {name} is {volume.axes} of {volume.data.dtype}, but labels are whole numbers.")
-    target = Path(path)
-    with replacing(target) as folder:
-        ome: dict[str, Any] = {"version": "0.5"}
-        if image is not None:
-            levels = write_multiscale(
-                folder / IMAGE, image.data, image.voxel_size_nm, image.origin_nm, name=IMAGE, channels=image.channels
-            )
-            ome["multiscales"] = [multiscale_attributes(IMAGE, levels, image.channels, prefix=f"{IMAGE}/")]
-        zarr.create_group(store=str(folder), attributes={"ome": ome}, zarr_format=3)
-        listed = {"ome": {"version": "0.5", "labels": sorted(labels)}}
-        zarr.create_group(store=str(folder / "labels"), attributes=listed, zarr_format=3)
-        for name, volume in labels.items():
-            write_multiscale(
-                folder / "labels" / name,
-                volume.data,
-                volume.voxel_size_nm,
-                volume.origin_nm,
-                name=name,
-                label=_image_label(volume.data, (names or {}).get(name), image is not None),
-            )
-        text = json.dumps(manifest, indent=1, sort_keys=True, default=_plain, allow_nan=False)
-        (folder / MANIFEST).write_text(text + "\n")
+    with replacing(Path(path)) as folder:
+        writer = BlockWriter(
+            folder,
+            first.shape_zyx,
+            first.voxel_size_nm,
+            first.origin_nm,
+            image=image.data.dtype if image is not None else None,
+            labels={name: volume.data.dtype for name, volume in labels.items()},
+            channels=image.channels if image is not None else (),
+            names=names,
+        )
+        writer.write({name: volume.data for name, volume in volumes.items()})
         if beside is not None:
             beside(folder)
+        writer.finish(manifest)
 
 
-def _image_label(data: np.ndarray, names: Mapping[int, str] | None, has_image: bool) -> dict[str, Any]:
+def _image_label(names: Mapping[int, str] | None, has_image: bool) -> dict[str, Any]:
     """The `image-label` metadata: colours and names of the values, where these are named."""
     entry: dict[str, Any] = {"version": "0.5"}
     if has_image:

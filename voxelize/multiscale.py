@@ -19,6 +19,9 @@ from zarr.codecs import ZstdCodec
 from .volume import Triple
 
 CHUNK_ZYX = (64, 256, 256)
+# Coarser levels follow until no axis has more voxels than this.
+SMALL_ENOUGH = 256
+FEWEST_LEVELS = 2
 NM_PER_UNIT = {
     "angstrom": 0.1,
     "nanometer": 1.0,
@@ -70,20 +73,30 @@ class Level:
     translation_nm: Triple
 
 
-def pyramid_levels(voxel_size_nm: Triple, origin_nm: Triple, shape_zyx: Sequence[int], count: int) -> list[Level]:
-    """The levels "0", "1", …; a coarse voxel's place is the middle of the fine ones it stands for."""
+def pyramid_levels(voxel_size_nm: Triple, origin_nm: Triple, shape_zyx: Sequence[int]) -> list[Level]:
+    """The levels "0", "1" and so on until one is small enough to be loaded at a glance.
+
+    A coarse voxel's place is the middle of the fine ones it stands for.
+    """
     levels = [Level("0", (1, 1, 1), voxel_size_nm, origin_nm)]
     shape = tuple(shape_zyx)
-    while len(levels) < count:
+    while True:
         last = levels[-1]
         factors = halved_axes(last.voxel_size_nm, shape)
+        if len(levels) >= FEWEST_LEVELS and (max(shape) <= SMALL_ENOUGH or factors == (1, 1, 1)):
+            return levels
         coarse_z, coarse_y, coarse_x = (s * f for s, f in zip(last.voxel_size_nm, factors, strict=True))
         z, y, x = (
             t + (f - 1) / 2 * s for t, f, s in zip(last.translation_nm, factors, last.voxel_size_nm, strict=True)
         )
         levels.append(Level(str(len(levels)), factors, (coarse_z, coarse_y, coarse_x), (z, y, x)))
-        shape = tuple(math.ceil(n / f) for n, f in zip(shape, factors, strict=True))
-    return levels
+        shape = _coarser(shape, factors)
+
+
+def _coarser(shape: Sequence[int], factors: Sequence[int]) -> tuple[int, ...]:
+    """The shape after each of the last three axes was divided by its factor, rounded up."""
+    lead = tuple(shape[:-3])
+    return lead + tuple(math.ceil(n / f) for n, f in zip(shape[-3:], factors, strict=True))
 
 
 def multiscale_attributes(
@@ -125,38 +138,73 @@ def create_level(
     )
 
 
-def write_multiscale(
-    folder: Path,
-    data: np.ndarray,
-    voxel_size_nm: Triple,
-    origin_nm: Triple = (0.0, 0.0, 0.0),
-    *,
-    name: str,
-    channels: Sequence[str] = (),
-    label: dict[str, Any] | None = None,
-    level_count: int = 2,
-) -> list[Level]:
-    """Write `data`, (z, y, x) or (c, z, y, x) with `channels`, as the group `folder` and return its levels.
+class MultiscaleWriter:
+    """A multiscale group that is written region by region, in the memory of one region.
 
-    label: the `image-label` entry when the voxels are labels (levels then take voxels instead of averaging).
+    The bytes do not depend on how the array is cut into regions. Regions of whole chunks are written at once,
+    others read and write their chunks again.
     """
-    if data.dtype == np.bool_:
-        data = data.astype(np.uint8)
-    levels = pyramid_levels(voxel_size_nm, origin_nm, data.shape[-3:], level_count)
-    ome: dict[str, Any] = {
-        "version": "0.5",
-        "multiscales": [multiscale_attributes(name, levels, channels)],
-    }
-    if label is not None:
-        ome["image-label"] = label
-    elif channels:
-        ome["omero"] = {"channels": [{"label": name, "color": "FFFFFF", "active": True} for name in channels]}
-    zarr.create_group(store=str(folder), attributes={"ome": ome}, zarr_format=3)
-    for level in levels:
-        data = downsampled(data, level.factors, labels=label is not None)
-        array = create_level(folder, level, data.shape, data.dtype, channels)
-        array[...] = data
-    return levels
+
+    def __init__(
+        self,
+        folder: Path,
+        shape: Sequence[int],
+        dtype: np.dtype | type,
+        voxel_size_nm: Triple,
+        origin_nm: Triple = (0.0, 0.0, 0.0),
+        *,
+        name: str,
+        channels: Sequence[str] = (),
+        label: dict[str, Any] | None = None,
+    ) -> None:
+        """Make the group `folder` for an array of `shape`, (z, y, x) or (c, z, y, x) with `channels`.
+
+        label: the `image-label` entry when the voxels are labels (levels then take voxels instead of averaging).
+        """
+        stored = np.dtype(np.uint8 if dtype == np.bool_ else dtype)
+        self.levels = pyramid_levels(voxel_size_nm, origin_nm, shape[-3:])
+        self._labels = label is not None
+        ome: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale_attributes(name, self.levels, channels)]}
+        if label is not None:
+            ome["image-label"] = label
+        elif channels:
+            ome["omero"] = {"channels": [{"label": name, "color": "FFFFFF", "active": True} for name in channels]}
+        zarr.create_group(store=str(folder), attributes={"ome": ome}, zarr_format=3)
+        self._arrays = []
+        for level in self.levels:
+            shape = _coarser(shape, level.factors)
+            self._arrays.append(create_level(folder, level, shape, stored, channels))
+        z, y, x = (math.prod(level.factors[axis] for level in self.levels) for axis in range(3))
+        #: Voxels (z, y, x) of the finest level that one of the coarsest stands for.
+        self.step: tuple[int, int, int] = (z, y, x)
+
+    @property
+    def array(self) -> zarr.Array:
+        """The finest level, with what has been written so far."""
+        return self._arrays[0]
+
+    def write(self, data: np.ndarray, start_zyx: Sequence[int] = (0, 0, 0)) -> None:
+        """Write `data` at voxel `start_zyx` of the finest level, and what follows from it in the coarser ones.
+
+        Raises ValueError where the region leaves the array, or cuts through a voxel of the coarsest level.
+        """
+        whole = self.array.shape[-3:]
+        stop = tuple(low + count for low, count in zip(start_zyx, data.shape[-3:], strict=True))
+        if any(
+            low < 0 or low % step or high > size or (high % step and high < size)
+            for low, high, step, size in zip(start_zyx, stop, self.step, whole, strict=True)
+        ):
+            raise ValueError(
+                f"the region from {tuple(start_zyx)} to {stop} has to lie inside the array of {whole} and to begin "
+                f"and end on multiples of {self.step} or at the array's end."
+            )
+        part = data.astype(np.uint8) if data.dtype == np.bool_ else data
+        corner = tuple(start_zyx)
+        for level, array in zip(self.levels, self._arrays, strict=True):
+            part = downsampled(part, level.factors, self._labels)
+            corner = tuple(low // factor for low, factor in zip(corner, level.factors, strict=True))
+            place = tuple(slice(low, low + count) for low, count in zip(corner, part.shape[-3:], strict=True))
+            array[(..., *place)] = part
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,3 +44,50 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         _remove(temporary)
         raise
+
+
+@contextmanager
+def made_once(folder: Path, is_finished: Callable[[Path], bool]) -> Iterator[Path | None]:
+    """Give a temporary path to make `folder` at, or None where another process has finished it meanwhile.
+
+    Only one process at a time makes a folder; others wait for it. A process that dies loses its claim, and the
+    next one removes what it left. Raises OSError where nothing can be written or something unfinished has the name.
+    """
+    with _claim(folder.with_name(f".{folder.name}.lock")):
+        if is_finished(folder):
+            yield None
+            return
+        temporary = folder.with_name(f".{folder.name}.part")
+        _remove(temporary)
+        try:
+            yield temporary
+            os.rename(temporary, folder)
+        except BaseException:
+            _remove(temporary)
+            raise
+
+
+@contextmanager
+def _claim(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`, which is there only as long as someone holds it or has died."""
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            # Some network file systems have no locks: then it is for the user not to start a block twice.
+            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+                os.close(lock)
+                raise
+        # The one before may have removed the file while this one waited; the lock of a removed file holds nobody off.
+        try:
+            if os.path.samestat(os.fstat(lock), os.stat(path)):
+                break
+        except FileNotFoundError:
+            pass
+        os.close(lock)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(lock)

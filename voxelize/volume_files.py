@@ -25,7 +25,7 @@ import tifffile
 import zarr
 from PIL import Image, UnidentifiedImageError
 
-from .multiscale import MultiscaleImage, ome_attributes, open_multiscale, tidy, write_multiscale
+from .multiscale import MultiscaleImage, MultiscaleWriter, ome_attributes, open_multiscale, tidy
 from .replacement import replacing
 from .volume import Triple, Volume, checked_voxel_size
 
@@ -567,15 +567,17 @@ def _write_zarr(volume: Volume, target: Path) -> None:
     for group in [part for part in target.parents if root in (part, *part.parents)]:
         zarr.open_group(str(group), mode="a", zarr_format=3)
     with replacing(target) as folder:
-        write_multiscale(
+        writer = MultiscaleWriter(
             folder,
-            volume.data,
+            volume.data.shape,
+            volume.data.dtype,
             volume.voxel_size_nm,
             volume.origin_nm,
             name=target.name,
             channels=volume.channels,
             label={"source": {"image": "../../"}} if is_label else None,
         )
+        writer.write(volume.data)
     if is_label:
         _list_label(target.parent, target.name)
 

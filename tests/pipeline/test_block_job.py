@@ -11,8 +11,17 @@ from neuropil.morphology.swc import read_swc
 from neuropil.pipeline import block_job
 from neuropil.pipeline.block_job import array_in_block, block_folder, make_block, read_manifest
 from neuropil.pipeline.recipe import load_recipe
+from neuropil.tissue.block import TissueBlock, build_block
 from neuropil.voxelize.block_files import read_block
 from neuropil.voxelize.volume_files import read_volume
+
+
+@pytest.fixture(scope="module")
+def tiny_tissue(tiny_recipe: Path) -> TissueBlock:
+    """The tissue of the tiny recipe's block 0, as `make_block` draws it."""
+    recipe = load_recipe(str(tiny_recipe))
+    for_tissue = np.random.SeedSequence([recipe.seed, 0]).spawn(3)[0]
+    return build_block(recipe.tissue, np.random.default_rng(for_tissue))
 
 
 def test_arrays_agree_with_recipe_and_each_other(tiny_blocks: Path) -> None:
@@ -52,15 +61,19 @@ def test_what_lies_beside_the_arrays(tiny_blocks: Path) -> None:
     assert set(manifest["certificates"].values()) <= {True, False}
 
 
-def test_slabs_do_not_show(
+@pytest.mark.parametrize("tile", [(8, 256, 256), (32, 16, 48), (40, 60, 60)])
+def test_tiles_do_not_show(
+    tile: tuple[int, int, int],
     tiny_recipe: Path,
     tiny_blocks: Path,
+    tiny_tissue: TissueBlock,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     files_of: Callable[[Path], dict[str, bytes]],
 ) -> None:
     recipe = load_recipe(str(tiny_recipe))
-    monkeypatch.setattr(block_job, "SLAB_SLICES", 7)
+    monkeypatch.setattr(block_job, "build_block", lambda parameters, rng: tiny_tissue)
+    monkeypatch.setattr(block_job, "TILE_VOXELS", tile)
     make_block(recipe, recipe.seed, 0, tmp_path)
     assert files_of(block_folder(tmp_path, 0)) == files_of(block_folder(tiny_blocks, 0))
 
