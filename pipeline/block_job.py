@@ -57,6 +57,11 @@ def block_folder(folder: Path, index: int) -> Path:
     return folder / f"{index:05d}.zarr"
 
 
+def block_um3(recipe: Recipe) -> float:
+    """Volume of each of a recipe's blocks."""
+    return math.prod(recipe.tissue.size_um)
+
+
 def is_finished(block: Path) -> bool:
     """Whether a block is there and whole: the folder takes its name only at the end."""
     return (block / MANIFEST).is_file()
@@ -93,7 +98,7 @@ def make_block(recipe: Recipe, seed: int, index: int, folder: Path) -> Path:
             if unfinished is not None:
                 _write_block(recipe, seed, index, unfinished)
                 return block
-    if not is_block_of(block, recipe, seed):
+    if not is_block_of(block, inputs_of_blocks(recipe), seed):
         raise ValueError(f"{block} was made from another recipe or seed; choose another folder or remove it")
     return block
 
@@ -137,10 +142,10 @@ def _block_shape(size_um: tuple[float, float, float], voxel_size_nm: Triple) -> 
     return z, y, x
 
 
-def is_block_of(block: Path, recipe: Recipe, seed: int) -> bool:
-    """Whether the finished block in the folder `block` was made from this recipe and seed."""
+def is_block_of(block: Path, made_from: Mapping[str, Any], seed: int) -> bool:
+    """Whether the finished block in the folder `block` was made from these `inputs_of_blocks` and this seed."""
     made = read_manifest(block)
-    return bool(made["recipe"] == inputs_of_blocks(recipe) and made["seed"] == seed)
+    return bool(made["recipe"] == made_from and made["seed"] == seed)
 
 
 def inputs_of_blocks(recipe: Recipe) -> dict[str, Any]:

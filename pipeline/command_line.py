@@ -91,34 +91,42 @@ def build(
 
 @app.command()
 def generate(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or path of a YAML file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the blocks.")],
-    recipe: RecipeOption = "default",
+    blocks: Annotated[
+        str | None, typer.Option(help="A:B for blocks A to B - 1, or a number of blocks; else as many as the recipe.")
+    ] = None,
     seed: SeedOption = None,
-    blocks: Annotated[int | None, typer.Option(help="How many, in place of the recipe's number.", min=1)] = None,
-    index: Annotated[int | None, typer.Option(help="This one block only.", min=0)] = None,
     workers: WorkersOption = CORES,
+    scheduler: Annotated[
+        str | None, typer.Option(help="tcp://host:port of a dask scheduler, whose workers make the blocks instead.")
+    ] = None,
 ) -> None:
-    """Blocks of tissue with micrograph and labels; finished blocks are left as they are."""
-    from .generation import generate
+    """Blocks of tissue with micrograph and labels; finished blocks are left as they are.
+
+    Exit code 1 where a block could not be made; the others are there then.
+    """
+    from .block_job import block_folder, block_um3
+    from .generation import block_range, generate
     from .output_folder import claim_folder
-    from .progress import bar, say
+    from .progress import block_bar, say
 
+    indices = None if blocks is None else block_range(blocks)
     chosen = _recipe(recipe, seed)
-    indices = range(blocks or chosen.blocks) if index is None else range(index, index + 1)
+    if indices is None:
+        indices = range(chosen.blocks)
     claim_folder(output)
-    with bar("blocks") as report:
-        finished = iter(range(1, len(indices) + 1))
-
-        def done(block: int) -> None:
-            number = next(finished)
-            report(number / len(indices), f"{number} of {len(indices)}")
-
-        made = generate(chosen, recipe, chosen.seed, indices, output, workers, done)
-    for block in made.blocks.values():
-        print(block)
-    for failure in made.failed:
-        say(f"Block {failure.index} failed: {failure.reason} Try it alone with: {failure.command}")
-    if made.failed:
+    failed = set()
+    with block_bar(len(indices), block_um3(chosen)) as report:
+        for block in generate(chosen, recipe, chosen.seed, indices, output, workers, scheduler):
+            report(block.found, block.failure is not None)
+            if block.failure is not None:
+                failed.add(block.index)
+                say(f"Block {block.index} failed: {block.failure} Try it alone with: {block.command}")
+    for index in indices:
+        if index not in failed:
+            print(block_folder(output, index))
+    if failed:
         raise typer.Exit(1)
 
 

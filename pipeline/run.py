@@ -26,12 +26,12 @@ from neuropil.train.training import RECORD as TRAINING_RECORD
 from neuropil.voxelize.replacement import replacing
 from neuropil.voxelize.volume import Volume
 
-from .block_job import block_folder, inputs_of_blocks, is_block_of, read_manifest
+from .block_job import block_folder, block_um3, inputs_of_blocks, is_block_of, read_manifest
 from .generation import generate
 from .neurons import has_blender, make_neurons, read_certificates
 from .output_folder import claim_folder
 from .pictures import write_png
-from .progress import bar, say
+from .progress import bar, block_bar, say
 from .real_images import RealImages, find_real_images
 from .recipe import Recipe
 from .report import ScoredSlice, report_html
@@ -122,22 +122,20 @@ def run(recipe: Recipe, recipe_name: str, folder: Path, workers: int) -> Path:
 
 def _make_blocks(recipe: Recipe, recipe_name: str, count: int, folder: Path, workers: int) -> None:
     """Blocks 0 to `count` - 1; those that an earlier recipe left in the run's folder are removed first."""
+    made_from = inputs_of_blocks(recipe)
     for block in sorted(folder.glob("[0-9]*.zarr")):
-        if not is_block_of(block, recipe, recipe.seed):
+        if not is_block_of(block, made_from, recipe.seed):
             shutil.rmtree(block)
-    with bar(f"{count} blocks of tissue") as report:
-        finished = iter(range(1, count + 1))
-
-        def done(index: int) -> None:
-            number = next(finished)
-            report(number / count, f"{number} of {count}")
-
-        made = generate(recipe, recipe_name, recipe.seed, range(count), folder, workers, done)
-    if made.failed:
-        first = made.failed[0]
+    failed = []
+    with block_bar(count, block_um3(recipe)) as report:
+        for made in generate(recipe, recipe_name, recipe.seed, range(count), folder, workers):
+            report(made.found, made.failure is not None)
+            if made.failure is not None:
+                failed.append(made)
+    if failed:
         raise ValueError(
-            f"{len(made.failed)} of {count} blocks could not be made, the first because: {first.reason} "
-            f"(again with: {first.command})"
+            f"{len(failed)} of {count} blocks could not be made, the first because: {failed[0].failure} "
+            f"(again with: {failed[0].command})"
         )
 
 

@@ -203,8 +203,8 @@ class MultiscaleWriter:
         for level, array in zip(self.levels, self._arrays, strict=True):
             part = downsampled(part, level.factors, self._labels)
             corner = tuple(low // factor for low, factor in zip(corner, level.factors, strict=True))
-            place = tuple(slice(low, low + count) for low, count in zip(corner, part.shape[-3:], strict=True))
-            array[(..., *place)] = part
+            z, y, x = (slice(low, low + count) for low, count in zip(corner, part.shape[-3:], strict=True))
+            array[..., z, y, x] = part
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def made_once(folder: Path, is_finished: Callable[[Path], bool]) -> Iterator[Pat
     Only one process at a time makes a folder; others wait for it. A process that dies loses its claim, and the
     next one removes what it left. Raises OSError where nothing can be written or something unfinished has the name.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with _claim(folder.with_name(f".{folder.name}.lock")):
         if is_finished(folder):
             yield None

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from neuropil.pipeline import command_line
+from neuropil.pipeline import block_workers, command_line
 from neuropil.pipeline.block_job import block_folder
 from neuropil.train.classes import CLASS_NAMES
 from neuropil.voxelize.block_files import read_block
@@ -65,7 +65,7 @@ def _changed(recipe: Path, folder: Path, old: str, new: str) -> Path:
 
 def test_unknown_recipe_key(refused: Callable[..., str], tiny_recipe: Path, tmp_path: Path) -> None:
     recipe = _changed(tiny_recipe, tmp_path, "margin_um", "colour")
-    sentence = refused("generate", "--recipe", recipe, "-o", tmp_path / "out")
+    sentence = refused("generate", recipe, "-o", tmp_path / "out")
     assert "changed.yaml" in sentence
     assert "tissue.colour" in sentence
     assert not (tmp_path / "out").exists()
@@ -80,7 +80,7 @@ def test_negative_radius(refused: Callable[..., str], tiny_recipe: Path, tmp_pat
 
 def test_class_that_does_not_exist(refused: Callable[..., str], tiny_recipe: Path, tmp_path: Path) -> None:
     recipe = _changed(tiny_recipe, tmp_path, "margin_um: 0.05", "axon_class: giant")
-    sentence = refused("generate", "--recipe", recipe, "-o", tmp_path / "out")
+    sentence = refused("generate", recipe, "-o", tmp_path / "out")
     assert "'giant'" in sentence
     assert "unmyelinated_axon" in sentence
     assert not (tmp_path / "out").exists()
@@ -112,7 +112,7 @@ def test_swc_with_a_negative_radius(refused: Callable[..., str], tmp_path: Path)
     "arguments",
     [
         ("run", "--recipe", "absent.yaml"),
-        ("generate", "--recipe", "absent.yaml", "-o", "out"),
+        ("generate", "absent.yaml", "-o", "out"),
         ("image", "absent", "-o", "out.tif"),
         ("train", "absent", "-o", "out"),
         ("segment", "absent", "absent.tif", "-o", "out.tif"),
@@ -154,12 +154,34 @@ def test_shapes_that_differ(refused: Callable[..., str], tmp_path: Path) -> None
 def test_output_that_cannot_be_written(refused: Callable[..., str], tiny_recipe: Path, tmp_path: Path) -> None:
     occupied = tmp_path / "file"
     occupied.write_text("mine")
-    assert str(occupied) in refused("generate", "--recipe", tiny_recipe, "-o", occupied)
+    assert str(occupied) in refused("generate", tiny_recipe, "-o", occupied)
     assert str(occupied) in refused("run", "--recipe", tiny_recipe, "-o", occupied / "below")
     assert occupied.read_text() == "mine"
     source = tmp_path / "source.tif"
     write_volume(Volume(np.zeros((2, 3, 4), np.uint8), (5, 5, 5)), source)
     assert str(occupied) in refused("export", source, occupied / "below.nii.gz")
+
+
+@pytest.mark.parametrize("blocks", ["5:2", "5:5", "0", "x", "1:x", "-1:3", ":4", "1:2:3", "1.5", ""])
+def test_blocks_that_are_no_range(blocks: str, refused: Callable[..., str], tiny_recipe: Path, tmp_path: Path) -> None:
+    sentence = refused("generate", tiny_recipe, f"--blocks={blocks}", "-o", tmp_path / "out")
+    assert f"--blocks is {blocks!r}" in sentence
+    assert "A:B" in sentence
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "ftp://host:8786"])
+def test_scheduler_that_does_not_answer(
+    address: str,
+    refused: Callable[..., str],
+    tiny_recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(block_workers, "SECONDS_TO_ANSWER", 0.5)
+    sentence = refused("generate", tiny_recipe, "--scheduler", address, "-o", tmp_path / "out")
+    assert f"--scheduler is {address}" in sentence
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_view_that_is_no_png(refused: Callable[..., str], tmp_path: Path) -> None:
