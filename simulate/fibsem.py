@@ -19,17 +19,15 @@ from neuropil.voxelize.volume import Volume
 from .electrons import ELEMENTS, love_scott_backscatter
 from .hash_noise import (
     SmoothNoise,
-    bell,
     bits_at,
     key_from,
-    mix,
     normal,
     row_key,
     smooth_line,
     sub_key,
     uniform,
 )
-from .materials import STAINS, MaterialTable
+from .materials import STAINS, MaterialTable, cell_deviate
 from .microscope import FibSem
 from .point_spread import depth_kernel, gaussian_kernel
 
@@ -72,17 +70,13 @@ def _contrast(table: MaterialTable, energy_kev: float) -> _Contrast:
         rho = material.density_g_cm3
         total_signal[material.id] = rho * material.backscatter(energy_kev)
         stain_signal[material.id] = rho * sum(getattr(material, s.lower()) * eta[s] for s in STAINS)
-    relative_sds = [table.lookup(name, 0.0) for name in ("fine_grain_sd", "coarse_grain_sd", "between_cells_cv")]
-    stain_variance = sum(sd**2 for sd in relative_sds)
-    # Variance v of x at which (1 + x)²/(1 + v) has the variance s²: (1 + v)² = 2/(2 - s²).
-    spread = np.sqrt(2.0 / (2.0 - stain_variance)) - 1.0
-    narrowing = np.sqrt(spread / np.maximum(stain_variance, 1e-12))
+    normal_sds, spread = table.stain_spread()
     columns = (
         density * (1.0 - stain_share),
         total_signal - stain_signal,
         density * stain_share,
         stain_signal,
-        *(sd * narrowing for sd in relative_sds),
+        *normal_sds,
         spread,
         table.lookup("lining", 1.0) / 255.0,
     )
@@ -103,6 +97,7 @@ def _backscatter_plane(
     fine: Plane,
     coarse: Plane,
     cell_key: np.uint64,
+    stain_scale: Plane,
     organic: Plane,
     organic_signal: Plane,
     stain: Plane,
@@ -116,25 +111,27 @@ def _backscatter_plane(
     out: Plane,
 ) -> None:
     """η of each voxel by Castaing's rule over the masses of its two parts, the material and the bilayer."""
-    last_cell = np.int64(-1)
-    cell_deviate = np.float32(0.0)
+    last_cell, last_material = np.int64(-1), np.int64(-1)
+    scale = deviate = of_bilayer = np.float32(0.0)
     for j in range(out.shape[0]):
         for i in range(out.shape[1]):
-            cell = np.int64(instances[j, i])
+            cell, m = np.int64(instances[j, i]), np.int64(materials[j, i])
             if cell != last_cell:
-                last_cell = cell
-                cell_deviate = np.float32(bell(mix(cell_key + np.uint64(cell)))) if cell > 0 else np.float32(0.0)
-            m = materials[j, i]
-            taken = _local_stain(
-                fine_sd[m] * fine[j, i] + coarse_sd[m] * coarse[j, i] + cell_sd[m] * cell_deviate, spread[m]
+                scale = stain_scale[cell] if cell < stain_scale.shape[0] else np.float32(1.0)
+                of_bilayer = np.float32(cell_deviate(cell_key, cell, bilayer))
+            if cell != last_cell or m != last_material:
+                deviate = np.float32(cell_deviate(cell_key, cell, m))
+                last_cell, last_material = cell, m
+            taken = scale * _local_stain(
+                fine_sd[m] * fine[j, i] + coarse_sd[m] * coarse[j, i] + cell_sd[m] * deviate, spread[m]
             )
             mass = organic[m] + stain[m] * taken
             signal = organic_signal[m] + stain_signal[m] * taken
             if membrane[j, i] > 0:
                 f = np.float32(membrane[j, i]) * lining[m]
                 b = bilayer
-                taken = _local_stain(
-                    fine_sd[b] * fine[j, i] + coarse_sd[b] * coarse[j, i] + cell_sd[b] * cell_deviate, spread[b]
+                taken = scale * _local_stain(
+                    fine_sd[b] * fine[j, i] + coarse_sd[b] * coarse[j, i] + cell_sd[b] * of_bilayer, spread[b]
                 )
                 mass = (1 - f) * mass + f * (organic[b] + stain[b] * taken)
                 signal = (1 - f) * signal + f * (organic_signal[b] + stain_signal[b] * taken)
@@ -275,6 +272,7 @@ def image_fibsem(
     table: MaterialTable,
     microscope: FibSem,
     rng: np.random.Generator,
+    stain_scale: npt.NDArray[np.floating] | None = None,
 ) -> Micrograph:
     """The micrograph a FIB-SEM takes of a block.
 
@@ -282,6 +280,10 @@ def image_fibsem(
     cells) are z, y, x of one shape, voxel size and origin. Each slice is milled at its z and scanned along x.
     The generator gives one key; from it each voxel's noise follows by its absolute position (origin / voxel
     size), so two tiles of one block imaged with equal keys agree beyond `blur_reach` of their cut faces.
+
+    A cell's materials take up more or less stain than the table says, as `materials.cell_stains` tells from the key
+    among the returned parameters. stain_scale: by cell id, a factor on all the stain of that cell; cells beyond its
+    end have 1.
 
     Raises ValueError when the volumes disagree or hold a material the table lacks.
     """
@@ -306,6 +308,7 @@ def image_fibsem(
         for name, length in (("fine grain", table.fine_grain_nm), ("coarse grain", table.coarse_grain_nm))
     ]
     cell_key = np.uint64(sub_key(key, "cells"))
+    scales = np.asarray(np.ones(1) if stain_scale is None else stain_scale, np.float32)
     shot_key = np.uint64(sub_key(key, "shot noise"))
     read_key = np.uint64(sub_key(key, "read noise"))
     drift_gain = microscope.drift_gain_sd * smooth_line(
@@ -333,7 +336,7 @@ def image_fibsem(
             for noise, plane in zip(grains, (fine, coarse), strict=True):
                 noise.slice_at(index, plane)
             _backscatter_plane(
-                materials.data[index], membrane.data[index], instances.data[index], fine, coarse, cell_key,
+                materials.data[index], membrane.data[index], instances.data[index], fine, coarse, cell_key, scales,
                 contrast.organic, contrast.organic_signal, contrast.stain, contrast.stain_signal,
                 contrast.fine_sd, contrast.coarse_sd, contrast.cell_sd, contrast.spread, contrast.lining,
                 bilayer, scratch,

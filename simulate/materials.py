@@ -8,11 +8,13 @@ here: `MaterialTable` (assets/materials/stained_tissue.yaml) and `StructureTable
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import yaml
@@ -24,6 +26,7 @@ from .electrons import (
     kanaya_okayama_mixture_range_um,
     love_scott_backscatter,
 )
+from .hash_noise import bell, mix, sub_key
 
 STAINS = ("Os", "U", "Pb")
 
@@ -164,12 +167,68 @@ class MaterialTable(BaseModel):
         """The table with some materials replaced by name."""
         return self.model_copy(update={"materials": {**self.materials, **changed}})
 
+    def stain_spread(self) -> tuple[tuple[npt.NDArray[np.float64], ...], npt.NDArray[np.float64]]:
+        """Standard deviations of the normal numbers whose sum x makes the local stain (1 + x)²/(1 + v), and v.
+
+        Three arrays (256,) by material id for the fine grain, the coarse grain and the cell, and their variances' sum
+        v (256,). The local stain's mean is 1 and its relative standard deviations are those of the table.
+        """
+        names = ("fine_grain_sd", "coarse_grain_sd", "between_cells_cv")
+        relative = [self.lookup(name, 0.0) for name in names]
+        variance = np.sum(np.square(relative), axis=0)
+        # Variance v of x at which (1 + x)²/(1 + v) has the variance s²: (1 + v)² = 2/(2 - s²).
+        spread = np.sqrt(2.0 / (2.0 - variance)) - 1.0
+        narrowing = np.sqrt(spread / np.maximum(variance, 1e-12))
+        return tuple(sd * narrowing for sd in relative), spread
+
     def lookup(self, quantity: str, missing: float = np.nan) -> npt.NDArray[np.float64]:
         """A numeric field or property per material id, shape (256,); `missing` where there is no material."""
         values = np.full(256, missing)
         for material in self.materials.values():
             values[material.id] = getattr(material, quantity)
         return values
+
+
+# Shares of a cell's deviate that all its materials have in common and that each has for itself.
+_COMMON, _OWN = math.sqrt(0.7), math.sqrt(0.3)
+
+
+@numba.njit(inline="always")
+def cell_deviate(cell_key: np.uint64, cell: int, material: int) -> float:
+    """How much more or less stain a cell's material takes than the mean: normal, of unit variance; 0 outside cells.
+
+    Most of it all the cell's materials have in common.
+    """
+    if cell <= 0:
+        return 0.0
+    bits = mix(cell_key + np.uint64(cell))
+    own = bell(mix(bits + np.uint64(material + 1)))
+    return _COMMON * bell(bits) + _OWN * own
+
+
+def cell_stains(
+    table: MaterialTable, key: int, cells: Mapping[int, Iterable[str]], stain_scale: npt.NDArray[np.floating]
+) -> dict[int, dict[str, dict[str, float]]]:
+    """What an image with this key shows: per cell id and material name the mean mass fractions os, u and pb.
+
+    cells: names of the materials that each cell has; stain_scale: as `image_fibsem` was given it.
+    """
+    (fine, coarse, between), spread = table.stain_spread()
+    cell_key = np.uint64(sub_key(key, "cells"))
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    for cell, names in cells.items():
+        scale = float(stain_scale[cell]) if cell < len(stain_scale) else 1.0
+        found[cell] = {}
+        for name in names:
+            material = table[name]
+            n = material.id
+            shift = 1.0 + between[n] * cell_deviate(cell_key, cell, n)
+            # Averaged over the grain, which multiplies the same square.
+            factor = scale * (shift**2 + fine[n] ** 2 + coarse[n] ** 2) / (1.0 + spread[n])
+            metal = material.stain_fraction * factor
+            per_metal = factor / (1.0 - material.stain_fraction + metal)
+            found[cell][name] = {s.lower(): round(getattr(material, s.lower()) * per_metal, 6) for s in STAINS}
+    return found
 
 
 class Structure(BaseModel):

@@ -660,9 +660,10 @@ def _cover_line(nearest, owner, cover, part, thickness, fresh):  # type: ignore[
 @njit(nogil=True, cache=True)
 def paint_pencils(  # type: ignore[no-untyped-def]
     steps, faces, spreads, vertex_start, face_start, turns, membranes_nm, size_nm, box, entries, entry_start,
-    first_pencil, last_pencil, part_instance, part_class, part_material, instances, classes, materials, membrane,
+    first_pencil, last_pencil, part_instance, part_organelle, part_class, part_material, instances, organelles, classes,
+    materials, membrane,
 ):  # fmt: skip
-    """Voxelize pencils first_pencil … last_pencil - 1 of a box into the four arrays (z, y, x).
+    """Voxelize pencils first_pencil … last_pencil - 1 of a box into the five arrays (z, y, x).
 
     The parts are painted in their order. A voxel belongs to the last part that its centre lies in. A part
     takes its share of a boundary voxel away from the membranes painted before, and adds its own membrane's
@@ -757,6 +758,7 @@ def paint_pencils(  # type: ignore[no-untyped-def]
                     while end < x_count and owner[voxel + end] == part:
                         end += 1
                     instances[z, y, x:end] = part_instance[part] if part >= 0 else 0
+                    organelles[z, y, x:end] = part_organelle[part] if part >= 0 else 0
                     classes[z, y, x:end] = part_class[part] if part >= 0 else 0
                     materials[z, y, x:end] = part_material[part] if part >= 0 else 0
                     x = end

@@ -27,6 +27,9 @@ class Part:
     the faces are not consistently oriented, inside is where a line has crossed an odd number of them.
     instance: uint32, 0 stands for extracellular space; class_id, material: uint8.
     membrane_nm: thickness of the bilayer that lines the mesh from its surface inwards; 0 for none.
+    organelle: uint32, which instance within the cell it is or belongs to; 0 for none.
+    pieces: the mesh is that many meshes end to end, each with as many vertices and faces as the others and closed by
+    itself; they are the organelles `organelle`, `organelle` + 1, … Thousands of vesicles make one part this way.
 
     Raises ValueError, in one sentence, for indices out of range, wrong shapes and values out of range.
     Whether the mesh is closed is checked by `Scene` (or `check_closed`).
@@ -38,6 +41,8 @@ class Part:
     class_id: int = 0
     material: int = 0
     membrane_nm: float = 0.0
+    organelle: int = 0
+    pieces: int = 1
 
     def __post_init__(self) -> None:
         vertices = np.ascontiguousarray(self.vertices_um, dtype=np.float64)
@@ -56,11 +61,21 @@ class Part:
             ("instance", self.instance, 2**32 - 1),
             ("class_id", self.class_id, 255),
             ("material", self.material, 255),
+            ("organelle", self.organelle, 2**32 - self.pieces),
         ):
             if not 0 <= value <= highest:
                 raise ValueError(f"{name} is {value}, but it has to be from 0 to {highest}.")
         if not 0 <= self.membrane_nm < np.inf:
             raise ValueError(f"membrane_nm is {self.membrane_nm}, but a thickness in nm is 0 or more.")
+        if self.pieces < 1 or len(vertices) % self.pieces or len(faces) % self.pieces:
+            raise ValueError(
+                f"pieces is {self.pieces}, but {len(vertices)} vertices and {len(faces)} faces are not that many equal "
+                "meshes."
+            )
+        if self.pieces > 1:
+            owner = faces.reshape(self.pieces, -1) // max(1, len(vertices) // self.pieces)
+            if (owner != np.arange(self.pieces)[:, None]).any():
+                raise ValueError("faces of one piece name vertices of another, but each piece is a mesh by itself.")
         object.__setattr__(self, "vertices_um", vertices)
         object.__setattr__(self, "faces", faces)
 
@@ -101,11 +116,13 @@ class Box:
 class VoxelBlock:
     """What the voxels of one box hold, each a Volume on the same lattice.
 
-    instances: uint32, 0 extracellular; classes, materials: uint8 at the voxel's centre; membrane: uint8, the
-    share of the voxel's volume that is lipid bilayer, 255 for all of it.
+    instances: uint32, 0 extracellular; organelles: uint32, the instance within the cell, 0 for the cell's own body;
+    classes, materials: uint8 at the voxel's centre; membrane: uint8, the share of the voxel's volume that is lipid
+    bilayer, 255 for all of it.
     """
 
     instances: Volume
+    organelles: Volume
     classes: Volume
     materials: Volume
     membrane: Volume
@@ -144,7 +161,7 @@ class Scene:
         extent = np.array([*box.origin, *box.shape], np.int64)
         pencils_z, pencils_y = (-(-count // scanline.PENCIL) for count in box.shape[:2])
         pencils = pencils_z * pencils_y
-        instances = np.empty(box.shape, np.uint32)
+        instances, organelles = (np.empty(box.shape, np.uint32) for _ in range(2))
         classes, materials, membrane = (np.empty(box.shape, np.uint8) for _ in range(3))
         size_nm = np.array(self.voxel_size_nm[::-1])
         with ThreadPoolExecutor(self.threads) as pool:
@@ -166,9 +183,11 @@ class Scene:
                     first,
                     min(first + PENCILS_PER_JOB, pencils),
                     mesh.instances,
+                    mesh.organelles,
                     mesh.classes,
                     mesh.materials,
                     instances,
+                    organelles,
                     classes,
                     materials,
                     membrane,
@@ -176,7 +195,7 @@ class Scene:
 
             list(pool.map(paint, range(0, pencils, PENCILS_PER_JOB)))
         z, y, x = (start * size for start, size in zip(box.origin, self.voxel_size_nm, strict=True))
-        arrays = (instances, classes, materials, membrane)
+        arrays = (instances, organelles, classes, materials, membrane)
         return VoxelBlock(*(Volume(array, self.voxel_size_nm, (z, y, x)) for array in arrays))
 
 
@@ -211,7 +230,9 @@ def check_closed(part: Part) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _FlatMesh:
-    """All parts end to end: steps (n, 3) int32 x, y, z; faces (m, 3) int32, each counting from its part's start."""
+    """All parts end to end, and of each its pieces: steps (n, 3) int32 x, y, z; faces (m, 3) int32, each counting
+    from its piece's start; all the rest one entry per piece.
+    """
 
     steps: np.ndarray
     faces: np.ndarray
@@ -223,16 +244,25 @@ class _FlatMesh:
     reaches: np.ndarray
     membranes_nm: np.ndarray
     instances: np.ndarray
+    organelles: np.ndarray
     classes: np.ndarray
     materials: np.ndarray
 
 
+def _each_piece(parts: Sequence[Part], values: Sequence[float]) -> np.ndarray:
+    """One value per part, repeated for each of its pieces."""
+    return np.repeat(np.asarray(values), [part.pieces for part in parts])
+
+
 def _flat_mesh(parts: Sequence[Part], voxel_size_nm: Triple, threads: int) -> _FlatMesh:
-    count = len(parts)
+    count = sum(part.pieces for part in parts)
     vertices = np.concatenate([part.vertices_um for part in parts] or [np.empty((0, 3))])
-    faces = np.concatenate([part.faces for part in parts] or [np.empty((0, 3), np.int32)])
-    vertex_start = np.cumsum([0, *(len(part.vertices_um) for part in parts)], dtype=np.int64)
-    face_start = np.cumsum([0, *(len(part.faces) for part in parts)], dtype=np.int64)
+    faces = np.concatenate([_piecewise(part) for part in parts] or [np.empty((0, 3), np.int32)])
+    vertices_each = _each_piece(parts, [len(part.vertices_um) // part.pieces for part in parts])
+    faces_each = _each_piece(parts, [len(part.faces) // part.pieces for part in parts])
+    vertex_start = np.append(0, np.cumsum(vertices_each)).astype(np.int64)
+    face_start = np.append(0, np.cumsum(faces_each)).astype(np.int64)
+    part_of = _each_piece(parts, range(len(parts))).astype(np.int64)
     size_xyz_nm = np.array(voxel_size_nm[::-1])
     steps_per_um = 1e3 / size_xyz_nm * scanline.STEPS_PER_VOXEL
     steps = np.empty(vertices.shape, np.int32)
@@ -261,7 +291,7 @@ def _flat_mesh(parts: Sequence[Part], voxel_size_nm: Triple, threads: int) -> _F
             faults,
         )
 
-    membranes_nm = np.array([part.membrane_nm for part in parts], np.float64)
+    membranes_nm = _each_piece(parts, [part.membrane_nm for part in parts]).astype(np.float64)
     axes, leans = np.empty(vertices.shape), np.empty(len(vertices))
     spreads = np.empty(len(faces), np.float32)
 
@@ -285,9 +315,10 @@ def _flat_mesh(parts: Sequence[Part], voxel_size_nm: Triple, threads: int) -> _F
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(survey, cuts[:-1], cuts[1:]))
         list(pool.map(spread, cuts[:-1], cuts[1:]))
-    for part in np.flatnonzero(faults)[:1]:
+    for piece in np.flatnonzero(faults)[:1]:
+        part = int(part_of[piece])
         name = f"part {part} (instance {parts[part].instance}, class {parts[part].class_id})"
-        if faults[part] == 2:
+        if faults[piece] == 2:
             raise ValueError(f"{name} lies more than {FARTHEST_VOXEL} voxels away from the lattice's origin.")
         raise ValueError(
             f"{name} is not closed: {_open_edges(parts[part])} of its edges are not shared by exactly two faces."
@@ -304,10 +335,27 @@ def _flat_mesh(parts: Sequence[Part], voxel_size_nm: Triple, threads: int) -> _F
         turns,
         np.where(membranes_nm[:, None] > 0, reach, 0).astype(np.int64),
         membranes_nm,
-        np.array([part.instance for part in parts], np.uint32),
-        np.array([part.class_id for part in parts], np.uint8),
-        np.array([part.material for part in parts], np.uint8),
+        _each_piece(parts, [part.instance for part in parts]).astype(np.uint32),
+        _organelles(parts, part_of),
+        _each_piece(parts, [part.class_id for part in parts]).astype(np.uint8),
+        _each_piece(parts, [part.material for part in parts]).astype(np.uint8),
     )
+
+
+def _piecewise(part: Part) -> np.ndarray:
+    """The faces of a part, those of each piece counting from its own first vertex."""
+    if part.pieces == 1:
+        return part.faces
+    start = np.arange(part.pieces, dtype=np.int32) * (len(part.vertices_um) // part.pieces)
+    return (part.faces.reshape(part.pieces, -1) - start[:, None]).reshape(-1, 3)
+
+
+def _organelles(parts: Sequence[Part], part_of: np.ndarray) -> np.ndarray:
+    """Each piece's organelle: its part's first, and how many pieces of the part came before it."""
+    first_piece = np.cumsum([0, *(part.pieces for part in parts)])[part_of]
+    before = np.arange(len(part_of)) - first_piece
+    first = np.array([part.organelle for part in parts], np.int64)[part_of]
+    return np.where(first > 0, first + before, 0).astype(np.uint32)
 
 
 def _open_edges(part: Part) -> int:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from neuropil.simulate.fibsem import blur_reach, image_fibsem
-from neuropil.simulate.materials import Material, MaterialTable, load_materials
+from neuropil.simulate.materials import Material, MaterialTable, cell_stains, load_materials
 from neuropil.simulate.microscope import FibSem, load_microscope
 from neuropil.simulate.truth import Truth
 from neuropil.voxelize.volume import Volume
@@ -54,6 +54,23 @@ def test_grey_follows_castaing_and_noise_follows_poisson(name: str) -> None:
     assert image.mean() == pytest.approx(microscope.offset_grey + microscope.gain_grey_per_electron * counts, abs=0.15)
     # Rounding to whole grey levels adds a twelfth.
     assert image.var() == pytest.approx(microscope.gain_grey_per_electron**2 * counts + 1 / 12, rel=0.03)
+
+
+def test_the_recorded_stain_is_what_was_imaged() -> None:
+    """A flat cell's mean grey is that of a material with the fractions that are recorded for it."""
+    table, microscope = load_materials(), still()
+    plasm = table["axoplasm"]
+    scale = np.array([1.0, 1.0, 1.0, 0.7], np.float32)
+    for cell in (2, 3):
+        block = flat(plasm.id, (8, 200, 200), cell=cell)
+        shot = image_fibsem(
+            block.materials, block.membrane, block.instances, table, microscope, np.random.default_rng(4), scale
+        )
+        recorded = cell_stains(table, shot.parameters["key"], {cell: ["axoplasm"]}, scale)[cell]["axoplasm"]
+        taken = plasm.with_stain_fraction(sum(recorded.values()))
+        counts = expected_counts(taken.backscatter(microscope.landing_energy_kev), microscope)
+        grey = microscope.offset_grey + microscope.gain_grey_per_electron * counts
+        assert shot.image.data.mean() == pytest.approx(grey, abs=1.5)
 
 
 def test_half_a_bilayer_is_mixed_by_mass() -> None:

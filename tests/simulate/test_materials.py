@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from neuropil.simulate.materials import Material, MaterialTable, load_materials, load_structures
+from neuropil.simulate.materials import Material, MaterialTable, cell_stains, load_materials, load_structures
 
 IDS = {
     "ecs": 0, "axoplasm": 1, "dendroplasm": 2, "astroplasm": 3, "myelin": 4, "mitochondrial_matrix": 5,
     "crista": 6, "vesicle_lumen": 7, "psd": 8, "active_zone": 9, "cleft": 10, "er_lumen": 11,
     "microtubule": 12, "mvb_lumen": 13, "lysosome": 14, "spinoplasm": 15, "filament": 16, "membrane": 17,
+    "oligoplasm": 18, "endosome_lumen": 19, "nucleoplasm": 20, "heterochromatin": 21, "nucleolus": 22,
 }  # fmt: skip
 
 
@@ -80,3 +82,26 @@ def test_a_table_written_and_read_is_the_same(tmp_path: Path) -> None:
     path = tmp_path / "table.yaml"
     path.write_text(yaml.safe_dump(table.model_dump()))
     assert load_materials(path) == table
+
+
+def test_cells_differ_in_their_stain_as_the_table_says() -> None:
+    table = load_materials()
+    axoplasm = table["axoplasm"]
+    cells = {n: ["axoplasm", "membrane"] for n in range(1, 3001)}
+    stains = cell_stains(table, 5, cells, np.ones(1))
+    assert stains == cell_stains(table, 5, cells, np.ones(1)) != cell_stains(table, 6, cells, np.ones(1))
+    os = np.array([s["axoplasm"]["os"] for s in stains.values()])
+    assert os.mean() == pytest.approx(axoplasm.os, rel=0.02)
+    assert os.std() / os.mean() == pytest.approx(axoplasm.between_cells_cv, rel=0.1)
+    membranes = np.array([s["membrane"]["os"] for s in stains.values()])
+    assert 0.5 < np.corrcoef(os, membranes)[0, 1] < 0.9  # much in common, not all
+    first = stains[1]["axoplasm"]
+    assert first["os"] / first["u"] == pytest.approx(axoplasm.os / axoplasm.u, rel=1e-3)
+
+
+def test_a_cell_of_a_heavier_class_has_more_stain() -> None:
+    table, cells = load_materials(), {1: ["axoplasm"], 2: ["axoplasm"]}
+    plain = cell_stains(table, 5, cells, np.ones(1))
+    heavy = cell_stains(table, 5, cells, np.array([1.0, 1.0, 2.0]))
+    assert heavy[1] == plain[1]
+    assert heavy[2]["axoplasm"]["pb"] == pytest.approx(2 * plain[2]["axoplasm"]["pb"], rel=0.05)

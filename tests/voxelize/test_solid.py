@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from neuropil.voxelize.solid import Box, Part, Scene, VoxelBlock, check_closed, voxelize, voxelize_tiles
 
 ISOTROPIC = (5.0, 5.0, 5.0)
-ARRAYS = ("instances", "classes", "materials", "membrane")
+ARRAYS = ("instances", "organelles", "classes", "materials", "membrane")
 
 
 def part(mesh: trimesh.Trimesh, instance: int = 1, membrane_nm: float = 0.0) -> Part:
@@ -388,3 +388,35 @@ def test_no_parts_and_parts_elsewhere() -> None:
         for name in ARRAYS:
             assert getattr(block, name).data.shape == (3, 40, 5) and not getattr(block, name).data.any()
     assert block.instances.data.dtype == np.uint32 and block.membrane.data.dtype == np.uint8
+
+
+def test_organelles_are_numbered_piece_by_piece() -> None:
+    """A crowd as one part of many pieces is the same as a part for each, but for the instances' numbers."""
+    ball = trimesh.creation.icosphere(subdivisions=1, radius=0.03)
+    body = trimesh.creation.icosphere(subdivisions=2, radius=0.3)
+    places = [(0.1, 0, 0), (-0.1, 0, 0.02), (0, 0.12, 0)]
+    balls = [moved(ball, place, n) for n, place in enumerate(places)]
+    vertices = np.vstack([b.vertices for b in balls])
+    faces = np.vstack([b.faces + n * len(ball.vertices) for n, b in enumerate(balls)])
+    cell = Part(body.vertices, body.faces, 9, 1, 1, 8.0)
+    crowd = voxelize([cell, Part(vertices, faces, 9, 7, 2, 6.0, 40, 3)], around(body, ISOTROPIC), ISOTROPIC)
+    each = [Part(b.vertices, b.faces, 9, 7, 2, 6.0, 40 + n) for n, b in enumerate(balls)]
+    single = voxelize([cell, *each], around(body, ISOTROPIC), ISOTROPIC)
+    for name in ARRAYS:
+        assert (getattr(crowd, name).data == getattr(single, name).data).all(), name
+    assert crowd.organelles.data.dtype == np.uint32
+    assert set(np.unique(crowd.organelles.data)) == {0, 40, 41, 42}
+    assert (crowd.instances.data[crowd.organelles.data > 0] == 9).all()
+    voxel = 5.0**3 / 1e9
+    for n in (40, 41, 42):
+        assert (crowd.organelles.data == n).sum() * voxel == pytest.approx(ball.volume, rel=0.05)
+
+
+def test_pieces_that_are_none_are_refused() -> None:
+    ball = trimesh.creation.icosphere(subdivisions=1)
+    with pytest.raises(ValueError, match="pieces is 5"):
+        Part(ball.vertices, ball.faces, 1, pieces=5)
+    with pytest.raises(ValueError, match="vertices of another"):
+        Part(ball.vertices, ball.faces, 1, pieces=2)
+    with pytest.raises(ValueError, match="organelle is -1"):
+        Part(ball.vertices, ball.faces, 1, organelle=-1)
