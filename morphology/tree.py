@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+UNDEFINED = 0
 SOMA = 1
 AXON = 2
 DENDRITE = 3
@@ -18,6 +19,7 @@ SPINE_NECK = 10
 SPINE_HEAD = 11
 VARICOSITY = 12
 GLIA = 13
+VESSEL = 14
 
 
 @dataclass(frozen=True, eq=False)

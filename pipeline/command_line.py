@@ -106,7 +106,8 @@ def generate(
 
     Exit code 1 where a block could not be made; the others are there then.
     """
-    from .block_job import block_folder, block_um3
+    from .block_job import block_folder, block_um3, read_manifest
+    from .circuit_realism import summary
     from .generation import block_range, generate
     from .output_folder import claim_folder
     from .progress import block_bar, say
@@ -126,6 +127,8 @@ def generate(
     for index in indices:
         if index not in failed:
             print(block_folder(output, index))
+            if chosen.circuit is not None:
+                say(summary(read_manifest(block_folder(output, index))))
     if failed:
         raise typer.Exit(1)
 

@@ -50,11 +50,11 @@ def instance_overlay(grey: NDArray[np.uint8], ids: NDArray[np.uint32], opacity: 
     """Each instance (y, x) of its own colour over a grey slice (y, x); id 0 stays grey."""
     picture = grey_rgb(grey).astype(np.float32)
     inside = ids > 0
-    picture[inside] = (1 - opacity) * picture[inside] + opacity * _colours_of(ids[inside])
+    picture[inside] = (1 - opacity) * picture[inside] + opacity * colours_of(ids[inside])
     return picture.round().astype(np.uint8)
 
 
-def _colours_of(ids: NDArray[np.uint32]) -> NDArray[np.float32]:
+def colours_of(ids: NDArray[np.uint32]) -> NDArray[np.float32]:
     """One saturated colour (n, 3) per id, far from those of neighbouring ids (golden-angle hues)."""
     hue = (ids.astype(np.float64) * 0.61803398875) % 1.0
     parts = np.stack([np.abs(((hue + shift) % 1.0) * 6 - 3) - 1 for shift in (0.0, 2 / 3, 1 / 3)], axis=-1)

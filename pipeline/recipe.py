@@ -13,11 +13,13 @@ from neuropil.morphology.neuron_class import load_class
 from neuropil.morphology.typed_yaml import read_typed_yaml, validation_sentence
 from neuropil.simulate.materials import MaterialTable, load_materials
 from neuropil.simulate.profile import Profile, load_profile
+from neuropil.tissue.circuit_parameters import CircuitParameters
 from neuropil.tissue.parameters import TissueParameters
 from neuropil.train.augmentation import Augmentation
 from neuropil.train.settings import TrainingConfig
 
 VoxelSize = Annotated[float, Field(ge=1, le=100)]
+CircuitVoxelSize = Annotated[float, Field(ge=1, le=5000)]
 
 
 class RealSlices(BaseModel):
@@ -54,11 +56,25 @@ class Recipe(BaseModel):
     blocks: int = Field(1, ge=1, le=100_000_000, description="how many are made and trained on")
     neurons: tuple[str, ...] = Field((), description="classes of which one whole neuron each is swept and shown")
     tissue: TissueParameters = TissueParameters()
-    voxel_size_nm: tuple[VoxelSize, VoxelSize, VoxelSize] = Field((5.0, 5.0, 5.0), description="z, y, x")
+    circuit: CircuitParameters | None = Field(None, description="whole neurons, in place of tissue")
+    voxel_size_nm: tuple[CircuitVoxelSize, CircuitVoxelSize, CircuitVoxelSize] = Field(
+        (5.0, 5.0, 5.0), description="z, y, x; of a circuit 100 to 5000, of tissue 1 to 100"
+    )
     profile: str = "epfl_ca1"
     patches: Patches = Patches()
     training: TrainingConfig = TrainingConfig(budget_seconds=150)
     real: RealSlices = RealSlices()
+
+    @model_validator(mode="after")
+    def _tissue_or_circuit(self) -> Self:
+        if self.circuit is not None and "tissue" in self.model_fields_set:
+            raise ValueError("a recipe has either tissue or circuit, not both")
+        kind, low, high = ("tissue", 1, 100) if self.circuit is None else ("circuit", 100, 5000)
+        if not all(low <= size <= high for size in self.voxel_size_nm):
+            raise ValueError(
+                f"voxel_size_nm is {list(self.voxel_size_nm)}, but allowed for a {kind} is {low} to {high} each"
+            )
+        return self
 
     @model_validator(mode="after")
     def _parts_exist(self) -> Self:

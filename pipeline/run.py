@@ -68,6 +68,11 @@ def run(recipe: Recipe, recipe_name: str, folder: Path, workers: int) -> Path:
     Raises ValueError for what the recipe gets wrong, or where a block could not be made; OSError where
     `folder` cannot be written.
     """
+    if recipe.circuit is not None:
+        raise ValueError(
+            f"recipe {recipe_name} makes circuit blocks, which have no micrograph to train on; "
+            f"make them with neuropil generate {recipe_name}"
+        )
     claim_folder(folder)
     with replacing(folder / "recipe.yaml") as file:
         file.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")

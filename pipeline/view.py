@@ -17,6 +17,7 @@ from neuropil.voxelize.volume_files import read_volume
 
 from .block_job import is_finished
 from .cell_view import block_meshes, draw_meshes
+from .circuit_pictures import circuit_meshes
 from .neurons import draw_neuron
 from .pictures import Rgb, grey_rgb, instance_overlay, side_by_side, write_png
 
@@ -24,8 +25,8 @@ VIEW_PX = (1200, 900)
 
 
 def write_view(source: str, path: Path, voxel_size_nm: Triple | None) -> None:
-    """Write a PNG: of a block its three middle sections with its cells, and these in 3D; of a volume its middle
-    sections; of an SWC file the neuron's surface.
+    """Write a PNG: of a block its three middle sections with its cells (of a circuit block its projections), and
+    these in 3D; of a volume its middle sections; of an SWC file the neuron's surface.
 
     Raises ValueError or FileNotFoundError for what cannot be read, or a `path` that is no .png.
     """
@@ -41,12 +42,17 @@ def write_view(source: str, path: Path, voxel_size_nm: Triple | None) -> None:
 
 def _block_picture(block: Path) -> Rgb:
     files = read_block(block)
-    image = files.volume("image")
-    flat = sections(image, files.volume("instances"))
+    z, y, x = (n * nm / 1000 for n, nm in zip(files.shape_zyx, files.voxel_size_nm, strict=True))
+    if files.image is not None:
+        meshes = block_meshes(block)
+        flat = sections(files.volume("image"), files.volume("instances"))
+    else:
+        meshes = circuit_meshes(block)
+        with Image.open(block / "preview.png") as projections:
+            flat = np.array(projections.convert("RGB"))
     with tempfile.TemporaryDirectory() as folder:
         solid = Path(folder) / "cells.png"
-        z, y, x = (length / 1000 for length in image.extent_nm)
-        if not draw_meshes(block_meshes(block), solid, (x, y, z), VIEW_PX):
+        if not draw_meshes(meshes, solid, (x, y, z), VIEW_PX):
             return flat
         with Image.open(solid) as picture:
             return _stacked(flat, np.array(picture))
