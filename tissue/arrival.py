@@ -13,6 +13,9 @@ Three properties follow, and the block's certificates check them afterwards:
   apart, because D_j - D_i has slope two at most.
 """
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -187,67 +190,151 @@ class SpaceWarp(Protocol):
     @property
     def largest_um(self) -> float: ...
     def nodes(self, grid: Grid) -> FloatArray: ...
+    def to_tissue(self, points_um: FloatArray) -> FloatArray: ...
 
 
-@numba.njit(cache=True)
-def _merge(
-    first: FloatArray,
-    second: FloatArray,
-    owner: npt.NDArray[np.int32],
-    runner_up: npt.NDArray[np.int32],
-    arrival: FloatArray,
-    cell: int,
-) -> None:
-    for i in range(arrival.shape[0]):
-        for j in range(arrival.shape[1]):
-            for k in range(arrival.shape[2]):
-                d = arrival[i, j, k]
-                if d < first[i, j, k]:
-                    second[i, j, k] = first[i, j, k]
-                    runner_up[i, j, k] = owner[i, j, k]
-                    first[i, j, k] = d
-                    owner[i, j, k] = cell
-                elif d < second[i, j, k]:
-                    second[i, j, k] = d
-                    runner_up[i, j, k] = cell
+# A cone's nodes are looked for this much farther around where it lies in the tissue, since the warp may part them.
+WARPED_REACH = 1.25
+RANKS = 3  # how many of the earliest arrivals are kept at a node: two make a membrane, the third makes it a corner
 
 
 @dataclass(frozen=True)
 class Arrivals:
-    """The two earliest arrivals at each node: times in µm of growth, and which cells they are (-1: none)."""
+    """The three earliest arrivals at each node, of three different cells.
+
+    time_um: (3, nx, ny, nz) float32, growth in µm, rising along the first axis; FAR_UM where nobody arrives.
+    cell: (3, nx, ny, nz) int32, which cell arrives; -1 for nobody.
+    part: (nx, ny, nz) int16, the SWC type of the piece of the first cell that arrives.
+    """
 
     grid: Grid
-    first_um: npt.NDArray[np.float32]
-    second_um: npt.NDArray[np.float32]
-    owner: npt.NDArray[np.int32]
-    runner_up: npt.NDArray[np.int32]
+    time_um: npt.NDArray[np.float32]
+    cell: npt.NDArray[np.int32]
+    part: npt.NDArray[np.int16]
+
+    @property
+    def owner(self) -> npt.NDArray[np.int32]:
+        """(nx, ny, nz): the cell that arrives first."""
+        return self.cell[0]
+
+    @property
+    def runner_up(self) -> npt.NDArray[np.int32]:
+        """(nx, ny, nz): the cell that arrives second."""
+        return self.cell[1]
+
+    @property
+    def first_um(self) -> npt.NDArray[np.float32]:
+        """(nx, ny, nz): when the first cell arrives."""
+        return self.time_um[0]
+
+    @property
+    def second_um(self) -> npt.NDArray[np.float32]:
+        """(nx, ny, nz): when the second cell arrives."""
+        return self.time_um[1]
 
 
-def earliest_arrivals(grid: Grid, cells: list[RoundCones], reach_um: float, warp: SpaceWarp) -> Arrivals:
-    """The two earliest arrivals of all cells; the index in `cells` names the cell."""
-    first = np.full(grid.shape, FAR_UM, np.float32)
-    second = np.full(grid.shape, FAR_UM, np.float32)
-    owner = np.full(grid.shape, -1, np.int32)
-    runner_up = np.full(grid.shape, -1, np.int32)
-    for index, cones in enumerate(cells):
-        sub, window = cell_window(grid, cones, reach_um + warp.largest_um)
-        _merge(
-            first[window],
-            second[window],
-            owner[window],
-            runner_up[window],
-            arrival_time(sub, cones, reach_um, warp),
-            index,
-        )
-    return Arrivals(grid, first, second, owner, runner_up)
+@numba.njit(cache=True, nogil=True, inline="always")
+def insert_arrival(
+    time: FloatArray, cell: npt.NDArray[np.int32], i: int, j: int, k: int, when: float, who: int
+) -> bool:
+    """Rank one more arrival among a node's three; True if it is now the first."""
+    last = 2
+    for rank in range(2):
+        if cell[rank, i, j, k] == who:
+            last = rank
+            break
+    if when >= time[last, i, j, k]:
+        return False
+    rank = last
+    while rank > 0 and time[rank - 1, i, j, k] > when:
+        time[rank, i, j, k] = time[rank - 1, i, j, k]
+        cell[rank, i, j, k] = cell[rank - 1, i, j, k]
+        rank -= 1
+    time[rank, i, j, k] = when
+    cell[rank, i, j, k] = who
+    return rank == 0
 
 
-def cell_window(grid: Grid, cones: RoundCones, reach_um: float) -> tuple[Grid, tuple[slice, slice, slice]]:
-    """The part of the grid that a cell can reach."""
-    radius = max(float(cones.start_radius_um.max()), float(cones.end_radius_um.max())) + reach_um
-    low = np.minimum(cones.start_um.min(0), cones.end_um.min(0)) - radius
-    high = np.maximum(cones.start_um.max(0), cones.end_um.max(0)) + radius
-    return grid.sub_grid(low, high)
+@numba.njit(cache=True, nogil=True)
+def _arrive(
+    time: FloatArray,
+    cell: npt.NDArray[np.int32],
+    part: npt.NDArray[np.int16],
+    positions: FloatArray,
+    origin: FloatArray,
+    spacing: float,
+    cones: FloatArray,
+    moved: FloatArray,
+    cone_cell: npt.NDArray[np.int32],
+    cone_part: npt.NDArray[np.int16],
+    reach: float,
+    first: int,
+    stop: int,
+) -> None:
+    """All cones' arrivals at the nodes whose first index lies in [first, stop)."""
+    shape = part.shape
+    for c in range(cones.shape[0]):
+        cone = cones[c]
+        wide = reach + max(cone[6], cone[7])
+        i0, i1, j0, j1, k0, k1 = _nodes_within(moved[c], WARPED_REACH * wide, origin, spacing, shape)
+        x, y, z = 0.5 * (cone[0] + cone[3]), 0.5 * (cone[1] + cone[4]), 0.5 * (cone[2] + cone[5])
+        half = 0.5 * np.sqrt((cone[3] - cone[0]) ** 2 + (cone[4] - cone[1]) ** 2 + (cone[5] - cone[2]) ** 2)
+        far2 = (wide + half) ** 2
+        for i in range(max(i0, first), min(i1, stop - 1) + 1):
+            for j in range(j0, j1 + 1):
+                for k in range(k0, k1 + 1):
+                    px, py, pz = positions[i, j, k, 0], positions[i, j, k, 1], positions[i, j, k, 2]
+                    if (px - x) ** 2 + (py - y) ** 2 + (pz - z) ** 2 > far2:
+                        continue
+                    d = round_cone_distance(px, py, pz, cone)
+                    if d < reach and insert_arrival(time, cell, i, j, k, d, cone_cell[c]):
+                        part[i, j, k] = cone_part[c]
+
+
+def earliest_arrivals(
+    grid: Grid, cells: list[RoundCones], reach_um: float, warp: SpaceWarp, parts: list[npt.NDArray[np.int16]]
+) -> Arrivals:
+    """The three earliest arrivals of all cells within reach_um of their sweeps.
+
+    The index in `cells` names the cell; parts: the SWC type of each of its cones, as many.
+    """
+    arrivals = Arrivals(
+        grid,
+        np.full((RANKS, *grid.shape), FAR_UM, np.float32),
+        np.full((RANKS, *grid.shape), -1, np.int32),
+        np.zeros(grid.shape, np.int16),
+    )
+    positions = warp.nodes(grid)
+    cones = np.vstack([c.packed() for c in cells]) if cells else np.empty((0, 8))
+    moved = np.hstack([warp.to_tissue(cones[:, :3]), warp.to_tissue(cones[:, 3:6]), cones[:, 6:]])
+    owner = np.repeat(np.arange(len(cells), dtype=np.int32), [len(c.start_um) for c in cells])
+    part = np.concatenate(parts).astype(np.int16) if cells else np.empty(0, np.int16)
+
+    def slab(first: int, stop: int) -> None:
+        _arrive(
+            arrivals.time_um, arrivals.cell, arrivals.part, positions, grid.origin_um, grid.spacing_um, cones, moved,
+            owner, part, reach_um, first, stop,
+        )  # fmt: skip
+
+    in_slabs(slab, grid.shape[0])
+    return arrivals
+
+
+def processors() -> int:
+    """How many threads the kernels of this folder use: one in a worker that is told to keep to one."""
+    asked = int(os.environ.get("NUMBA_NUM_THREADS", "0") or 0)
+    return asked or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def in_slabs(work: Callable[[int, int], object], length: int, slabs_per_thread: int = 8) -> None:
+    """Call work(first, stop) for consecutive ranges that together are range(length), on all processors."""
+    threads = processors()
+    cuts = np.unique(np.linspace(0, length, threads * slabs_per_thread + 1).astype(int)).tolist()
+    if threads == 1:
+        work(0, length)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, cuts[:-1], cuts[1:]))
 
 
 @numba.njit(cache=True)

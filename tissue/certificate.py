@@ -2,21 +2,50 @@
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
+import numpy.typing as npt
 import open3d as o3d
-import trimesh
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
+from .clearance import Clearance, clearance
 from .shapes import FaceArray, Shape
 
+LEAST_REACH_UM = 0.006
 
-def pieces(vertex_count: int, faces: FaceArray) -> FaceArray:
-    """Which connected piece each vertex belongs to, (n,)."""
-    edges = np.vstack([faces[:, :2], faces[:, 1:]])
-    graph = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(vertex_count, vertex_count))
-    return np.asarray(connected_components(graph, directed=False)[1])
+
+@numba.njit(cache=True, nogil=True)
+def _root(parent: npt.NDArray[np.int32], n: int) -> int:
+    while parent[n] != n:
+        parent[n] = parent[parent[n]]
+        n = parent[n]
+    return n
+
+
+@numba.njit(cache=True, nogil=True)
+def _pieces(vertex_count: int, faces: FaceArray) -> npt.NDArray[np.int32]:
+    parent = np.arange(vertex_count).astype(np.int32)
+    for f in range(faces.shape[0]):
+        a = _root(parent, faces[f, 0])
+        for c in range(1, 3):
+            b = _root(parent, faces[f, c])
+            low, high = min(a, b), max(a, b)
+            parent[high] = low
+            a = low
+    label = np.empty(vertex_count, np.int32)
+    count = 0
+    for n in range(vertex_count):
+        root = _root(parent, n)
+        if root == n:
+            label[n] = count
+            count += 1
+        else:
+            label[n] = label[root]
+    return label
+
+
+def pieces(vertex_count: int, faces: FaceArray) -> npt.NDArray[np.int32]:
+    """Which connected piece each vertex belongs to, (n,), numbered in the order of their first vertices."""
+    return np.asarray(_pieces(vertex_count, faces))
 
 
 def largest_piece(shape: Shape) -> tuple[Shape, float]:
@@ -29,16 +58,43 @@ def largest_piece(shape: Shape) -> tuple[Shape, float]:
         return shape, 1.0
     counts = np.bincount(label[faces[:, 0]])
     keep = faces[label[faces[:, 0]] == np.argmax(counts)]
-    used, renumbered = np.unique(keep, return_inverse=True)
-    return (vertices[used], renumbered.reshape(-1, 3).astype(np.int32)), float(counts.max() / counts.sum())
+    used = np.zeros(len(vertices), bool)
+    used[keep] = True
+    renumbered = np.cumsum(used) - 1
+    return (vertices[used], renumbered[keep].astype(np.int32)), float(counts.max() / counts.sum())
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_closed(faces: FaceArray, vertex_count: int) -> bool:
+    """Lists each vertex's outgoing edges, then looks for the opposite of every edge."""
+    start = np.zeros(vertex_count + 2, np.int64)
+    for f in range(faces.shape[0]):
+        for c in range(3):
+            start[faces[f, c] + 2] += 1
+    start = np.cumsum(start)
+    heads = np.empty(3 * faces.shape[0], np.int32)
+    for f in range(faces.shape[0]):
+        for c in range(3):
+            tail = faces[f, c]
+            heads[start[tail + 1]] = faces[f, (c + 1) % 3]
+            start[tail + 1] += 1
+    for tail in range(vertex_count):
+        for n in range(start[tail], start[tail + 1]):
+            head = heads[n]
+            back = 0
+            for m in range(start[head], start[head + 1]):
+                back += heads[m] == tail
+            again = 0
+            for m in range(start[tail], start[tail + 1]):
+                again += heads[m] == head
+            if back != 1 or again != 1:
+                return False
+    return True
 
 
 def is_closed(faces: FaceArray) -> bool:
     """Every directed edge has exactly one opposite: a closed, consistently oriented surface."""
-    forward = np.vstack([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
-    key = forward[:, 0] << 32 | forward[:, 1]
-    opposite = forward[:, 1] << 32 | forward[:, 0]
-    return len(np.unique(key)) == len(key) and bool(np.isin(key, opposite).all())
+    return bool(_is_closed(np.ascontiguousarray(faces, np.int32), int(faces.max(initial=-1)) + 1))
 
 
 def volume_um3(shape: Shape) -> float:
@@ -47,13 +103,20 @@ def volume_um3(shape: Shape) -> float:
     return float(np.einsum("ij,ij->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6)
 
 
+def clearance_between(shapes: list[Shape], reach_um: float) -> Clearance:
+    """How near the surfaces of the shapes come to each other, up to reach_um; owners are indices of the list."""
+    offsets = np.cumsum([0, *(len(v) for v, _ in shapes)])
+    return clearance(
+        np.vstack([v for v, _ in shapes]).astype(np.float64),
+        np.vstack([f + o for (_, f), o in zip(shapes, offsets, strict=False)]).astype(np.int32),
+        np.repeat(np.arange(len(shapes)), [len(f) for _, f in shapes]),
+        reach_um,
+    )
+
+
 def crossing_pairs(shapes: list[Shape]) -> set[tuple[int, int]]:
-    """Index pairs whose surfaces intersect: the Flexible Collision Library's exact triangle test over all pairs."""
-    manager = trimesh.collision.CollisionManager()
-    for index, (vertices, faces) in enumerate(shapes):
-        manager.add_object(str(index), trimesh.Trimesh(vertices, faces, process=False))
-    _, names = manager.in_collision_internal(return_names=True)
-    return {(min(int(a), int(b)), max(int(a), int(b))) for a, b in names}
+    """Index pairs whose surfaces intersect, smaller first: an exact test of all pairs of triangles."""
+    return {(int(a), int(b)) for a, b in clearance_between(shapes, LEAST_REACH_UM).crossing}
 
 
 def nested_pairs(shapes: list[Shape]) -> set[tuple[int, int]]:
@@ -93,43 +156,16 @@ class PackingCertificate:
         return shapes_hold and self.crossing_pairs == 0 and self.nested_pairs == 0
 
 
-def least_gap_um(shapes: list[Shape]) -> float:
-    """Smallest distance from a vertex of one shape to the surface of another.
-
-    Candidates come from the vertices' nearest foreign vertices; the distance is then exact to those vertices' faces.
-    """
-    points = np.vstack([v for v, _ in shapes])
-    owner = np.repeat(np.arange(len(shapes)), [len(v) for v, _ in shapes])
-    tree = cKDTree(points)
-    distance, index = tree.query(points, k=12, distance_upper_bound=0.15)
-    foreign = np.isfinite(distance) & (owner[np.minimum(index, len(points) - 1)] != owner[:, None])
-    nearest = np.where(foreign, distance, np.inf).min(1)
-    least = np.inf
-    faces = np.vstack(
-        [f + o for (_, f), o in zip(shapes, np.cumsum([0] + [len(v) for v, _ in shapes[:-1]]), strict=True)]
-    )
-    centres = points[faces].mean(1)
-    face_tree = cKDTree(centres)
-    for n in np.argsort(nearest)[:4000]:
-        if not np.isfinite(nearest[n]):
-            break
-        near = np.array(face_tree.query_ball_point(points[n], nearest[n] + 0.05))
-        near = near[owner[faces[near, 0]] != owner[n]]
-        if len(near):
-            to_surface = trimesh.triangles.closest_point(points[faces[near]], np.repeat(points[n][None], len(near), 0))
-            least = min(least, float(np.linalg.norm(to_surface - points[n], axis=1).min()))
-    return least
-
-
 def certify_packing(shapes: list[Shape], asked_gap_um: float) -> PackingCertificate:
-    """Check every cell and every pair of cells of a block."""
+    """Check every cell and every pair of cells of a block; a least gap is looked for up to three times the asked."""
+    gaps = clearance_between(shapes, max(3 * asked_gap_um, LEAST_REACH_UM))
     return PackingCertificate(
         cells=len(shapes),
         all_closed=all(is_closed(f) for _, f in shapes),
         all_one_piece=all(pieces(len(v), f).max(initial=0) == 0 for v, f in shapes),
         all_outward=all(volume_um3(s) > 0 for s in shapes),
-        crossing_pairs=len(crossing_pairs(shapes)),
+        crossing_pairs=len(gaps.crossing),
         nested_pairs=len(nested_pairs(shapes)),
-        least_gap_nm=1000 * least_gap_um(shapes),
+        least_gap_nm=1000 * gaps.least_um,
         asked_gap_nm=1000 * asked_gap_um,
     )

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numba
 import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import maximum_filter
 
 from neuropil.morphology.neuron_class import NeuronClass
 from neuropil.morphology.tree import AXON, DENDRITE, GLIA, SPINE_HEAD, SPINE_NECK, Tree
@@ -20,9 +22,18 @@ from .parameters import TissueParameters
 
 CLEARANCE_SPACING_UM = 0.04
 CLEARANCE_REACH_UM = 0.5
+AXON_CLEARANCE_REACH_UM = 0.35  # no bouton is wider; a shorter reach is cheaper
 SEED_CLEARANCE_UM = 0.012  # what every laid-out surface keeps from every other, before inflation
 STEP_UM = 0.09
 WIDE_VOID_UM = 0.11
+# By how much the radius of a neurite grows on the average until it meets its neighbours; measured on finished blocks.
+USUAL_INFLATION_UM = 0.03
+BRANCH_SHARE = 0.45  # of an astrocyte's volume that its branches hold, the rest being leaflets between other cells
+FILLING_ROUNDS = 6
+THINNEST_NECK_UM = 0.035
+SPINE_TRIES = 24
+THINNEST_BOUTON_UM = 0.11
+BOUTON_SEARCH_UM = 0.45  # how far from its place along the axon a bouton is put for the sake of room
 CANDIDATES = 20  # directions a walk chooses from at each step
 
 
@@ -36,10 +47,11 @@ class Bouton:
 
 @dataclass(frozen=True)
 class SpineHead:
-    """Where a spine ends: the place for a postsynaptic density."""
+    """Where a spine ends: the place for a postsynaptic density. length_um: of the whole spine, from the shaft on."""
 
     centre_um: FloatArray
     radius_um: float
+    length_um: float
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ class LaidOutCell:
     skeleton: Tree
     boutons: list[Bouton] = field(default_factory=list)
     spine_heads: list[SpineHead] = field(default_factory=list)
+    nodes_of_ranvier: list[tuple[FloatArray, float]] = field(default_factory=list)  # middles, and half the bare length
 
     def round_cones(self) -> RoundCones:
         """The sweep's exact shape. A spine's first segment keeps the neck's radius, not the shaft's."""
@@ -60,6 +73,11 @@ class LaidOutCell:
         start_radius = np.where(leaves_shaft, tree.radii_um[child], tree.radii_um[parent])
         return RoundCones(tree.points_um[parent], tree.points_um[child], start_radius, tree.radii_um[child])
 
+    def cone_types(self) -> npt.NDArray[np.int16]:
+        """SWC type of each of the round cones, as many."""
+        tree = self.skeleton
+        return np.asarray(tree.types[tree.parents >= 0])
+
     def moved(self, move: Callable[[FloatArray], FloatArray]) -> "LaidOutCell":
         """The same cell with every point moved."""
         tree = self.skeleton
@@ -67,7 +85,8 @@ class LaidOutCell:
             self.kind,
             Tree(move(tree.points_um), tree.radii_um, tree.parents, tree.types),
             [Bouton(move(b.centre_um[None])[0], b.radius_um) for b in self.boutons],
-            [SpineHead(move(h.centre_um[None])[0], h.radius_um) for h in self.spine_heads],
+            [SpineHead(move(h.centre_um[None])[0], h.radius_um, h.length_um) for h in self.spine_heads],
+            [(move(middle[None])[0], half) for middle, half in self.nodes_of_ranvier],
         )
 
 
@@ -169,10 +188,10 @@ class Layout:
     def add(self, cell: LaidOutCell) -> None:
         """Keep a cell and lower the clearance around it."""
         self.cells.append(cell)
-        self._occupy(cell.round_cones())
+        self._occupy(cell.round_cones(), AXON_CLEARANCE_REACH_UM if cell.kind == "axon" else CLEARANCE_REACH_UM)
 
-    def _occupy(self, cones: RoundCones) -> None:
-        lower_to_cones(self.clearance, self.grid.origin_um, self.grid.spacing_um, cones.packed(), CLEARANCE_REACH_UM)
+    def _occupy(self, cones: RoundCones, reach_um: float) -> None:
+        lower_to_cones(self.clearance, self.grid.origin_um, self.grid.spacing_um, cones.packed(), reach_um)
 
     def walk(
         self,
@@ -184,9 +203,9 @@ class Layout:
         stiffness: float,
         purpose: float,
         wobble: float = 0.35,
-        limit: int = 400,
     ) -> tuple[FloatArray, bool]:
         """A path of points STEP_UM apart that keeps to the open, and whether it left the block."""
+        limit = int(1.6 * np.linalg.norm(self.high - self.low) / STEP_UM)
         noise = self.rng.normal(scale=wobble, size=(limit, CANDIDATES, 3))
         path, left = _walk(
             self.clearance,
@@ -256,7 +275,8 @@ class Layout:
 
     def grow_spines(self, index: int, spiny: NeuronClass, density_scale: float) -> None:
         """Spines on a dendrite that is already laid, where there is room; the cell is replaced by the spiny one."""
-        assert spiny.spine is not None
+        if spiny.spine is None:
+            return
         cell = self.cells[index]
         shaft = cell.skeleton
         points, radii = [*shaft.points_um], [*shaft.radii_um]
@@ -278,8 +298,10 @@ class Layout:
             radii.extend(spine[1])
             parents.extend([node, *range(first, first + len(spine[0]) - 1)])
             types.extend([SPINE_NECK] * (len(spine[0]) - 2) + [SPINE_HEAD] * 2)
-            heads.append(SpineHead(spine[0][-1], float(spine[1][-1])))
-            self._occupy(RoundCones(np.array(spine[0][:-1]), np.array(spine[0][1:]), spine[1][:-1], spine[1][1:]))
+            length = float(np.linalg.norm(spine[0][-1] - shaft.points_um[node]) + spine[1][-1] - shaft.radii_um[node])
+            heads.append(SpineHead(spine[0][-1], float(spine[1][-1]), length))
+            cones = RoundCones(np.array(spine[0][:-1]), np.array(spine[0][1:]), spine[1][:-1], spine[1][1:])
+            self._occupy(cones, CLEARANCE_REACH_UM)
         tree = Tree(np.array(points), np.array(radii), np.array(parents, np.int32), np.array(types, np.int16))
         self.cells[index] = LaidOutCell(cell.kind, tree, [], heads)
 
@@ -289,10 +311,11 @@ class Layout:
         """Points and radii of a spine that finds room, or None."""
         assert spiny.spine is not None
         length = float(spiny.spine.length_um.sample(self.rng))
-        neck = float(spiny.spine.neck_radius_um.sample(self.rng))
-        head = float(spiny.spine.head_radius_um.sample(self.rng))
-        length = max(length, 2.2 * head + 0.15)
-        for _ in range(8):
+        neck, head = (radius - USUAL_INFLATION_UM for radius in spiny.spine.sample_neck_and_head_um(self.rng))
+        neck, head = max(neck, THINNEST_NECK_UM), max(head, self.parameters.thinnest_radius_um)
+        shortest = 2.2 * head + 0.15
+        for wished in np.linspace(max(length, shortest), shortest, SPINE_TRIES):
+            length = float(wished)  # a spine that finds no room is drawn shorter
             out = _unit(_across(tangent, self.rng) + 0.3 * self.rng.normal(size=3))
             bend = _across(out, self.rng) * self.rng.uniform(0, 0.25)
             reach = np.array([0.0, 0.35, 0.7, 1.0]) * (length - 1.6 * head)
@@ -320,11 +343,13 @@ class Layout:
     ) -> bool:
         """An axon through start, with a bouton there if one is asked for; False if it would end before shortest_um."""
         assert axon.varicosity is not None
-        shaft = float(axon.shaft_radius_um.sample(self.rng))
+        shaft = max(
+            float(axon.shaft_radius_um.sample(self.rng)) - USUAL_INFLATION_UM, self.parameters.thinnest_radius_um
+        )
         path, middle, exits = self.walk_both_ways(
             start,
             direction,
-            comfort_um=shaft + 0.03,
+            comfort_um=self.parameters.axon_comfort_um,
             smallest_um=self.parameters.thinnest_radius_um + SEED_CLEARANCE_UM,
             stiffness=2.5,
             purpose=1.2,
@@ -335,27 +360,45 @@ class Layout:
         room = self.room(path) - SEED_CLEARANCE_UM
         wish = shaft * (1 + 0.2 * _smooth_noise(self.rng, len(path), 5))
         wish = np.maximum(wish, self.parameters.thinnest_radius_um)
-        boutons = []
-        centres = [] if bouton_radius_um is None else [middle]
-        position = self.rng.exponential(float(axon.varicosity.spacing_um.sample(self.rng)))
-        for n in range(len(path)):
-            position -= STEP_UM
-            if position <= 0 and room[n] > 0.12:
-                position = float(axon.varicosity.spacing_um.sample(self.rng))
-                if all(abs(n - c) * STEP_UM > 1.0 for c in centres):
-                    centres.append(n)
-        for n, c in enumerate(centres):
-            target = float(axon.varicosity.radius_um.sample(self.rng))
-            if n == 0 and bouton_radius_um is not None:
-                target = bouton_radius_um
-            half = 0.5 * float(axon.varicosity.length_um.sample(self.rng))
-            s = (np.arange(len(path)) - c) * STEP_UM / half
-            wish = np.maximum(wish, target * np.sqrt(np.clip(1 - s**2, 0, None)))
+        swellings = self._place_boutons(room, axon, None if bouton_radius_um is None else (middle, bouton_radius_um))
+        for centre, radius, half_um in swellings:
+            s = (np.arange(len(path)) - centre) * STEP_UM / half_um
+            wish = np.maximum(wish, radius * np.sqrt(np.clip(1 - s**2, 0, None)))
         radii = np.minimum(wish, np.maximum(room, self.parameters.thinnest_radius_um))
         radii = _limited_slope(radii, STEP_UM)
-        boutons = [Bouton(path[c], float(radii[c])) for c in centres if radii[c] > 0.11]
+        boutons = [Bouton(path[c], float(radii[c])) for c, _, _ in swellings if radii[c] > THINNEST_BOUTON_UM]
         self.add(LaidOutCell("axon", self.tree(path, radii, AXON), boutons))
         return True
+
+    def _place_boutons(
+        self, room: FloatArray, axon: NeuronClass, first: tuple[int, float] | None
+    ) -> list[tuple[int, float, float]]:
+        """Boutons along a path with this room at its nodes: node, radius and half length in µm of each.
+
+        They follow each other at the class's spacings, each where there is most room nearby; one that would have to
+        be much smaller than its size is left out. `first`: node and radius of one that is there anyway.
+        """
+        assert axon.varicosity is not None
+        placed: list[tuple[int, float, float]] = []
+
+        def place(node: int, radius: float) -> None:
+            half = 0.5 * float(axon.varicosity.length_um.sample(self.rng))  # type: ignore[union-attr]
+            placed.append((node, radius, max(half, radius + USUAL_INFLATION_UM)))
+
+        if first is not None:
+            place(*first)
+        position = float(axon.varicosity.spacing_um.sample(self.rng)) * self.rng.random()
+        search = int(BOUTON_SEARCH_UM / STEP_UM)
+        while position < len(room) * STEP_UM:
+            node = int(position / STEP_UM)
+            window = room[max(0, node - search) : node + search + 1]
+            node = max(0, node - search) + int(np.argmax(window))
+            radius = float(axon.varicosity.radius_um.sample(self.rng)) - USUAL_INFLATION_UM
+            alone = all(abs(node - c) * STEP_UM > half + 0.4 for c, _, half in placed)
+            if alone and room[node] > 0.5 * radius:
+                place(node, radius)
+            position += float(axon.varicosity.spacing_um.sample(self.rng))
+        return placed
 
     def lay_partners(self, axon: NeuronClass) -> None:
         """An axon with a bouton at every spine head that has room beside it."""
@@ -375,23 +418,27 @@ class Layout:
                     )
 
     def fill_with_axons(self, axon: NeuronClass) -> None:
-        """Lead an axon through the largest void until no void is wider than the parameters ask."""
+        """Lead axons through the largest voids first, until no void is wider than the parameters ask."""
         assert axon.varicosity is not None
-        open_to = self.clearance.copy()
-        for _ in range(4000):
-            np.minimum(open_to, self.clearance, out=open_to)
-            node = np.unravel_index(int(np.argmax(open_to)), self.grid.shape)
-            if open_to[node] < self.parameters.widest_void_radius_um:
+        widest = self.parameters.widest_void_radius_um
+        given_up = np.zeros(self.grid.shape, bool)
+        for _ in range(FILLING_ROUNDS):
+            peaks = (self.clearance == maximum_filter(self.clearance, 3)) & (self.clearance >= widest) & ~given_up
+            nodes = np.argwhere(peaks)
+            if len(nodes) == 0:
                 return
-            start = self.grid.origin_um + np.array(node) * self.grid.spacing_um
-            # A wide void is where a bouton lies.
-            wide = float(open_to[node]) - SEED_CLEARANCE_UM
-            bouton = min(float(axon.varicosity.radius_um.sample(self.rng)), wide) if wide > WIDE_VOID_UM else None
-            # Only an ending fits into a wide pocket; a small one is left to the astrocyte.
-            lengths = [self.parameters.shortest_axon_um] * 2 + [0.0] * (wide > WIDE_VOID_UM)
-            if not any(self.lay_axon(start, _any_direction(self.rng), axon, bouton, shortest) for shortest in lengths):
-                around = tuple(slice(max(0, n - 2), n + 3) for n in node)
-                open_to[around] = 0
+            for node in nodes[np.argsort(-self.clearance[peaks], kind="stable")]:
+                if self.clearance[tuple(node)] >= widest and not self._fill_void(node, axon):
+                    given_up[tuple(slice(max(0, n - 2), n + 3) for n in node)] = True
+
+    def _fill_void(self, node: npt.NDArray[np.int64], axon: NeuronClass) -> bool:
+        """An axon through a node of the clearance field; False if none finds a way."""
+        assert axon.varicosity is not None
+        start = self.grid.origin_um + node * self.grid.spacing_um
+        # Only an ending fits into a wide pocket; a small one is left to the astrocyte.
+        wide = self.clearance[tuple(node)] > WIDE_VOID_UM
+        lengths = [self.parameters.shortest_axon_um] * 2 + [0.0] * bool(wide)
+        return any(self.lay_axon(start, _any_direction(self.rng), axon, None, shortest) for shortest in lengths)
 
     # ---- glia ---------------------------------------------------------------------------------------------------
 
@@ -448,6 +495,13 @@ def _smooth_noise(rng: np.random.Generator, n: int, knots_apart: int) -> FloatAr
     return np.interp(np.arange(n) / knots_apart, np.arange(len(knots)), knots)
 
 
+def _inflated_volume_um3(tree: Tree) -> float:
+    """About how much a neurite will hold once it has met its neighbours."""
+    child = np.flatnonzero(tree.parents >= 0)
+    radii = 0.5 * (tree.radii_um[child] + tree.radii_um[tree.parents[child]]) + USUAL_INFLATION_UM
+    return float((np.pi * radii**2 * tree.segment_lengths_um[child]).sum())
+
+
 def lay_out(
     parameters: TissueParameters,
     dendrite: NeuronClass,
@@ -474,17 +528,18 @@ def lay_out(
         if not any(layout.lay_across("myelinated_axon", outer * 0.8**attempt, AXON) for attempt in range(5)):
             raise ValueError(f"tissue: myelinated_axons = {parameters.myelinated_axons}, but only {n} fit the block")
     held, failures = 0.0, 0
-    while held < parameters.dendrite_fraction * volume and failures < 12:
+    while held < parameters.dendrite_shaft_fraction * volume and failures < 12:
         # After a failure a thinner one is tried: the block fills with what still fits.
-        radius = float(dendrite.shaft_radius_um.sample(rng)) * 0.9**failures
+        radius = (float(dendrite.shaft_radius_um.sample(rng)) - USUAL_INFLATION_UM) * 0.9**failures
         if layout.lay_across("dendrite", radius, DENDRITE):
-            held += layout.cells[-1].skeleton.swept_volume_um3()
+            held += _inflated_volume_um3(layout.cells[-1].skeleton)
         else:
             failures += 1
     for index, cell in enumerate(layout.cells):
         if cell.kind == "dendrite":
             layout.grow_spines(index, dendrite, parameters.spine_density_scale)
     layout.lay_partners(axon)
-    layout.lay_astrocyte(astrocyte, parameters.astrocyte_fraction * volume)
+    if parameters.astrocyte_fraction > 0:
+        layout.lay_astrocyte(astrocyte, BRANCH_SHARE * parameters.astrocyte_fraction * volume)
     layout.fill_with_axons(axon)
     return layout.cells

@@ -1,25 +1,54 @@
 """What a user may ask of a block of tissue."""
 
-from typing import Annotated
+from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from functools import cache
+from importlib import resources
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=0.9)]
 Extent = Annotated[float, Field(gt=0.2, le=20)]
 
 
-class TissueParameters(BaseModel):
-    """A neuropil block: its size, its packing and its contents. Lengths as the name's unit says."""
+class Enrichment(BaseModel):
+    """Rare structures over their natural abundance, for training; all 1 is the tissue as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    synapses: float = Field(1.0, ge=0, le=5, description="spines per µm of dendrite, and contacts made synapses")
+    mitochondria: float = Field(1.0, ge=0, le=5, description="share of a neurite's length that holds one")
+    myelin: float = Field(1.0, ge=0, le=20, description="myelinated axons")
+    vesicles: float = Field(1.0, ge=0, le=4, description="vesicles in a bouton")
+
+
+class TissueParameters(BaseModel):
+    """A neuropil block: its size, its packing and its contents. Lengths as the name's unit says.
+
+    `preset` names a tissue of assets/tissues, whose values hold for every key that is not given.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    preset: str = "rodent_ca1"
     size_um: tuple[Extent, Extent, Extent] = Field((3.0, 3.0, 1.5), description="x, y, z")
     margin_um: float = Field(0.12, ge=0, le=1, description="tissue built beyond each face, so that no face shows")
     grid_spacing_nm: float = Field(35, ge=10, le=80, description="of the grid on which surfaces are found")
 
-    gap_nm: float = Field(5, ge=2, le=60, description="least distance between two cells: the extracellular space")
-    growth_limit_nm: float = Field(200, ge=0, le=400, description="how far a neurite may swell into a void")
+    extracellular_fraction: float = Field(
+        0.08, ge=0.02, le=0.3, description="share of the extracellular space: 0.05 fixed to 0.20 in vivo"
+    )
+    filled_at_extracellular_fraction: float | None = Field(
+        None,
+        ge=0.02,
+        le=0.3,
+        description="organelles are placed in cells this far apart, which then swell or shrink to the share asked for",
+    )
+    gap_nm: float = Field(2, ge=1, le=60, description="least distance between two cells")
     widest_void_radius_um: float = Field(0.065, ge=0.05, le=0.5, description="voids wider than this get an axon")
+    axon_comfort_um: float = Field(0.2, ge=0.05, le=0.5, description="clearance that a growing axon looks for")
     thinnest_radius_um: float = Field(0.05, ge=0.02, le=0.2, description="of any neurite before inflation")
     shortest_axon_um: float = Field(1.0, ge=0, le=10, description="an axon that ends in the block is at least so long")
 
@@ -27,19 +56,51 @@ class TissueParameters(BaseModel):
     axon_class: str = "unmyelinated_axon"
     myelinated_class: str = "myelinated_axon"
     astrocyte_class: str = "astrocyte_process"
-    dendrite_fraction: Fraction = Field(
-        0.28, description="share of the block that dendrite shafts take before inflation"
-    )
-    astrocyte_fraction: Fraction = Field(0.05, description="share that astrocyte branches take before inflation")
+    dendrite_shaft_fraction: Fraction = Field(0.3, description="share of the block that dendrite shafts take")
+    astrocyte_fraction: Fraction = Field(0.08, description="share of the astrocyte, branches and leaflets")
     spine_density_scale: float = Field(1.0, ge=0, le=5, description="spines per µm over the class's density")
-    myelinated_axons: int = Field(1, ge=0, le=20)
+    myelinated_axons: int = Field(0, ge=0, le=20)
 
     synapse_probability: float = Field(0.95, ge=0, le=1, description="that a spine head facing an axon has a synapse")
     shaft_synapse_probability: float = Field(0.25, ge=0, le=1, description="that a free bouton makes one with a shaft")
-    mitochondria_scale: float = Field(1.0, ge=0, le=5, description="mitochondria over their natural number")
-    vesicle_density_per_um3: float = Field(3500, ge=0, le=9000, description="in a bouton, beside the active zone")
+    vesicle_density_per_um3: float = Field(
+        1540, ge=0, le=9000, description="of a bouton's volume, within reach of the active zone"
+    )
+    nodes_of_ranvier_per_um: float = Field(0.01, ge=0, le=1, description="along myelinated axons")
+    enrichment: Enrichment = Enrichment()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        name = given.get("preset", cls.model_fields["preset"].default)
+        if name not in tissue_presets():
+            raise ValueError(f"preset is {name!r}, but allowed are {', '.join(tissue_presets())}")
+        return {**tissue_preset(name)["parameters"], "preset": name, **given}
 
     @property
-    def flat_gap_um(self) -> float:
-        """The gap asked of inflation: linear pieces between the grid's nodes cut corners, so it is 2 nm wider."""
+    def filling_fraction(self) -> float:
+        """The extracellular share at which organelles are placed."""
+        at = self.filled_at_extracellular_fraction
+        return self.extracellular_fraction if at is None else at
+
+    @property
+    def least_sheet_um(self) -> float:
+        """The narrowest sheets that are sure to keep gap_nm: linear pieces between the grid's nodes cut corners."""
         return (1.1 * self.gap_nm + 2) / 1000
+
+
+def tissue_presets() -> list[str]:
+    """Names of the tissues that come with the project, sorted."""
+    names = (entry.name for entry in (resources.files("neuropil.assets") / "tissues").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+@cache
+def tissue_preset(name: str) -> dict[str, Any]:
+    """A shipped tissue: `parameters`, as of TissueParameters, and `targets`, what the real tissue measures."""
+    content: dict[str, Any] = yaml.safe_load(
+        (resources.files("neuropil.assets") / "tissues" / f"{name}.yaml").read_text(encoding="utf-8")
+    )
+    return content

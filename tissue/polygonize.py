@@ -18,60 +18,49 @@ IntArray = npt.NDArray[np.integer]
 _TETRAHEDRA = np.array([[0, 1, 3, 7], [0, 5, 1, 7], [0, 3, 2, 7], [0, 2, 6, 7], [0, 4, 5, 7], [0, 6, 4, 7]], np.int64)
 
 
-@numba.njit(cache=True)
-def _edge_vertex(
-    a: int,
-    b: int,
-    fa: float,
-    fb: float,
-    ny: int,
-    nz: int,
-    table: dict[int, int],
-    vertices: list[tuple[float, float, float]],
-) -> int:
-    if a > b:
-        a, b, fa, fb = b, a, fb, fa
-    # An edge joins a node to one of seven greater neighbours; the step names it uniquely.
-    step = b - a
-    dx = step // (ny * nz)
-    rest = step - dx * ny * nz
-    dy = rest // nz
-    key = a * 8 + dx * 4 + dy * 2 + (rest - dy * nz)
-    if key in table:
-        return table[key]
-    t = fa / (fa - fb)
-    ax, ay, az = a // (ny * nz), (a // nz) % ny, a % nz
-    bx, by, bz = b // (ny * nz), (b // nz) % ny, b % nz
-    vertices.append((ax + t * (bx - ax), ay + t * (by - ay), az + t * (bz - az)))
-    table[key] = len(vertices) - 1
-    return len(vertices) - 1
+@numba.njit(cache=True, nogil=True, inline="always")
+def _corner_value(field: FloatArray, i: int, j: int, k: int, outside: float) -> float:
+    """The field with one layer of `outside` around it; i, j, k count from that layer."""
+    if i == 0 or j == 0 or k == 0 or i > field.shape[0] or j > field.shape[1] or k > field.shape[2]:
+        return outside
+    return field[i - 1, j - 1, k - 1]
 
 
-@numba.njit(cache=True)
-def _march(field: FloatArray, tetrahedra: IntArray) -> tuple[FloatArray, npt.NDArray[np.int32]]:
-    nx, ny, nz = field.shape
-    table = {np.int64(0): np.int64(0)}
-    table.clear()
-    vertices = [(0.0, 0.0, 0.0)]
-    vertices.clear()
-    faces = [(np.int64(0), np.int64(0), np.int64(0))]
-    faces.clear()
-    node = np.empty(8, np.int64)
+@numba.njit(cache=True, nogil=True)
+def _longer(array: FloatArray, rows: int) -> FloatArray:
+    """A copy with room for `rows` rows."""
+    longer = np.empty((rows, array.shape[1]), array.dtype)
+    longer[: array.shape[0]] = array
+    return longer
+
+
+@numba.njit(cache=True, nogil=True)
+def _march(field: FloatArray, tetrahedra: IntArray, outside_value: float) -> tuple[FloatArray, npt.NDArray[np.int32]]:
+    """Vertices in steps of the grid, counted from the layer around the field, and faces."""
+    nx, ny, nz = field.shape[0] + 2, field.shape[1] + 2, field.shape[2] + 2
+    vertices, n_vertices = np.empty((1024, 3), np.float64), 0
+    faces, n_faces = np.empty((2048, 3), np.int32), 0
+    # An edge joins a node to one of its seven greater neighbours. Only edges that start in the layer of cubes at hand
+    # or in the next are ever asked for, so two layers of nodes remember the vertices on them.
+    table = np.full((2, ny, nz, 8), -1, np.int32)
+    x, y, z = np.empty(8, np.int64), np.empty(8, np.int64), np.empty(8, np.int64)
     value = np.empty(8)
-    inside = np.empty(4, np.int64)
-    outside = np.empty(4, np.int64)
+    inside, outside, corner = np.empty(4, np.int64), np.empty(4, np.int64), np.empty(4, np.int64)
     for i in range(nx - 1):
+        table[(i + 1) % 2] = -1
         for j in range(ny - 1):
             for k in range(nz - 1):
-                below = 0
+                above = 0
                 for c in range(8):
-                    x, y, z = i + (c & 1), j + ((c >> 1) & 1), k + ((c >> 2) & 1)
-                    node[c] = (x * ny + y) * nz + z
-                    value[c] = field[x, y, z]
-                    if value[c] <= 0:
-                        below += 1
-                if below == 0 or below == 8:
+                    x[c], y[c], z[c] = i + (c & 1), j + ((c >> 1) & 1), k + ((c >> 2) & 1)
+                    value[c] = _corner_value(field, x[c], y[c], z[c], outside_value)
+                    above += value[c] > 0
+                if above == 0 or above == 8:
                     continue
+                if n_vertices + 40 > vertices.shape[0]:
+                    vertices = _longer(vertices, 2 * vertices.shape[0])
+                if n_faces + 40 > faces.shape[0]:
+                    faces = _longer(faces, 2 * faces.shape[0])
                 for t in range(6):
                     n_in = n_out = 0
                     parity = 0
@@ -85,32 +74,32 @@ def _march(field: FloatArray, tetrahedra: IntArray) -> tuple[FloatArray, npt.NDA
                             n_out += 1
                     if n_in == 0 or n_in == 4:
                         continue
-                    flip = parity % 2 == 1
-                    corner = np.empty(4, np.int64)
-                    if n_in == 2:
-                        count = 4
-                        for m in range(4):
-                            a = inside[0 if m < 2 else 1]
-                            b = outside[0 if m == 0 or m == 3 else 1]
-                            corner[m] = _edge_vertex(node[a], node[b], value[a], value[b], ny, nz, table, vertices)
-                    else:
-                        count = 3
-                        for m in range(3):
+                    count = 4 if n_in == 2 else 3
+                    for m in range(count):
+                        if n_in == 2:
+                            a, b = inside[0 if m < 2 else 1], outside[0 if m == 0 or m == 3 else 1]
+                        else:
                             a = inside[0] if n_in == 1 else outside[0]
                             b = outside[m] if n_in == 1 else inside[m]
-                            corner[m] = _edge_vertex(node[a], node[b], value[a], value[b], ny, nz, table, vertices)
+                        a, b = min(a, b), max(a, b)  # along a Kuhn edge the greater corner is greater in every axis
+                        kind = b - a
+                        known = table[x[a] % 2, y[a], z[a], kind]
+                        if known < 0:
+                            s = value[a] / (value[a] - value[b])
+                            vertices[n_vertices, 0] = x[a] + s * (x[b] - x[a])
+                            vertices[n_vertices, 1] = y[a] + s * (y[b] - y[a])
+                            vertices[n_vertices, 2] = z[a] + s * (z[b] - z[a])
+                            known = n_vertices
+                            table[x[a] % 2, y[a], z[a], kind] = known
+                            n_vertices += 1
+                        corner[m] = known
                     for m in range(1, count - 1):
-                        if flip:
-                            faces.append((corner[0], corner[m + 1], corner[m]))
-                        else:
-                            faces.append((corner[0], corner[m], corner[m + 1]))
-    v = np.empty((len(vertices), 3))
-    for n in range(len(vertices)):
-        v[n, 0], v[n, 1], v[n, 2] = vertices[n]
-    f = np.empty((len(faces), 3), np.int32)
-    for n in range(len(faces)):
-        f[n, 0], f[n, 1], f[n, 2] = faces[n]
-    return v, f
+                        last = m if parity % 2 == 1 else m + 1
+                        faces[n_faces, 0] = corner[0]
+                        faces[n_faces, 1] = corner[2 * m + 1 - last]
+                        faces[n_faces, 2] = corner[last]
+                        n_faces += 1
+    return vertices[:n_vertices].copy(), faces[:n_faces].copy()
 
 
 def polygonize(grid: Grid, field_um: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int32]]:
@@ -121,8 +110,6 @@ def polygonize(grid: Grid, field_um: FloatArray) -> tuple[FloatArray, npt.NDArra
     Returns vertices (n, 3) float64 in µm and faces (m, 3) int32; both empty if the field is nowhere positive.
     """
     # A value of exactly zero would put several vertices on one node; -1e-7 µm keeps them apart and the body open.
-    padded = np.full(tuple(n + 2 for n in grid.shape), -grid.spacing_um, np.float64)
-    padded[1:-1, 1:-1, 1:-1] = np.where(np.abs(field_um) < 1e-7, -1e-7, field_um)
-    padded[1:-1, 1:-1, 1:-1] = np.clip(padded[1:-1, 1:-1, 1:-1], -1.0, 1.0)
-    vertices, faces = _march(padded, _TETRAHEDRA)
+    values = np.clip(np.where(np.abs(field_um) < 1e-7, -1e-7, field_um), -1.0, 1.0)
+    vertices, faces = _march(values, _TETRAHEDRA, -grid.spacing_um)
     return (vertices - 1) * grid.spacing_um + grid.origin_um, faces

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neuropil.morphology.tree import AXON
 from neuropil.tissue.arrival import (
+    FAR_UM,
     Grid,
     RoundCones,
     arrival_time,
@@ -42,19 +44,41 @@ def _tubes() -> list[RoundCones]:
     ]
 
 
+PARTS = [np.array([AXON], np.int16)] * 2
+
+
 def _still(grid: Grid) -> Warp:
     return Warp(grid, np.zeros((3, *grid.shape), np.float32))
 
 
 def test_two_tubes_meet_half_way_between_their_surfaces() -> None:
     grid = Grid.around(np.array([-0.3, -0.3, -0.3]), np.array([0.3, 0.8, 0.3]), 0.02)
-    arrivals = earliest_arrivals(grid, _tubes(), 0.5, _still(grid))
+    arrivals = earliest_arrivals(grid, _tubes(), 0.5, _still(grid), PARTS)
     y = grid.nodes()[15, :, 15, 1]
     owner = arrivals.owner[15, :, 15]
     # Surfaces at y = 0.1 and y = 0.3 meet at 0.2.
     assert (owner[(y < 0.19) & (y > -0.2)] == 0).all()
     assert (owner[y > 0.21] == 1).all()
     assert (arrivals.first_um <= arrivals.second_um).all()
+
+
+def test_the_three_earliest_arrivals_are_those_of_each_cell_by_itself() -> None:
+    rng = np.random.default_rng(4)
+    cells, parts = [], []
+    for _ in range(7):
+        points, radii = rng.uniform(-0.4, 0.4, (4, 3)), rng.uniform(0.02, 0.08, 4)
+        cells.append(RoundCones(points[:-1], points[1:], radii[:-1], radii[1:]))
+        parts.append(np.full(3, AXON, np.int16))
+    grid = Grid.around(np.full(3, -0.5), np.full(3, 0.5), 0.05)
+    warp = Warp.random(grid, (0.02,), (0.6,), rng)
+    reach = 0.3
+    found = earliest_arrivals(grid, cells, reach, warp, parts)
+    alone = np.stack([arrival_time(grid, c, 2.0, warp) for c in cells])
+    alone[alone >= reach] = FAR_UM
+    order = np.argsort(alone, axis=0, kind="stable")[:3]
+    assert found.time_um == pytest.approx(np.take_along_axis(alone, order, 0), abs=1e-6)
+    reached = found.time_um < FAR_UM
+    assert (found.cell[reached] == order[reached]).all() and (found.cell[~reached] == -1).all()
 
 
 def test_grown_cells_are_disjoint_and_keep_the_gap() -> None:

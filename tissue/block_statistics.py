@@ -1,0 +1,291 @@
+"""What a finished block measures, in the terms in which real tissue is measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import find_objects, label
+from scipy.spatial import cKDTree
+
+from neuropil.morphology.tree import SPINE_HEAD, SPINE_NECK, Tree
+
+from .arrival import FloatArray
+from .certificate import volume_um3
+from .clearance import point_triangle_distance2
+from .contents import Contents
+from .filling import Cell
+from .layout import LaidOutCell
+from .membranes import Membranes
+from .parameters import TissueParameters
+from .synapses import Synapse
+
+KINDS = ("axon", "dendrite", "astrocyte", "myelinated_axon")
+WIDEST_GAP_NM = 100.0
+PROFILE_PIXEL_UM = 0.01
+LEAST_PROFILE_UM2 = 0.0009  # nine pixels of 10 nm: what a segmentation of a real section would keep
+# A varicosity is a stretch wider than the axon's median that somewhere is this much wider.
+VARICOSITY_OVER_SHAFT = 1.25
+
+
+@dataclass(frozen=True)
+class Calibre:
+    """One neurite inside the block: length_um (n,) and diameter_um (n,) of its pieces, of which none is a spine's."""
+
+    length_um: FloatArray
+    diameter_um: FloatArray
+
+
+def measure_block(
+    parameters: TissueParameters,
+    cells: list[Cell],
+    laid: list[LaidOutCell],
+    contents: Contents,
+    synapses: list[Synapse],
+    membranes: Membranes,
+    samples_um: FloatArray,
+) -> dict[str, float]:
+    """Every figure of the block proper, margins left out. samples_um: random points (n, 3) in it."""
+    volume = float(np.prod(parameters.size_um))
+    owner = membranes.owners(samples_um)
+    of_spine = _is_spine(membranes, samples_um)
+    kind_of = np.array([KINDS.index(cell.kind) for cell in laid] + [-1])
+    kind = kind_of[owner]  # the last entry stands for nobody, -1
+    share = {name: float((kind == n).mean()) for n, name in enumerate(KINDS)}
+    figures = {f"{name}_fraction": held for name, held in share.items()}
+    figures["extracellular_fraction"] = float((owner < 0).mean())
+    spines = (kind == KINDS.index("dendrite")) & of_spine
+    figures["spine_fraction"] = float(spines.mean())
+    figures["dendrite_shaft_fraction"] = share["dendrite"] - figures["spine_fraction"]
+    area = membrane_area_um2(cells, parameters.size_um)
+    figures["membrane_area_um2_per_um3"] = area / volume
+    figures["sheet_width_nm"] = 1000 * membranes.sheet_um
+    figures |= _measure_profiles(parameters, membranes)
+    per_um3 = volume / len(samples_um)
+    figures |= _measure_axons(parameters, laid, owner, samples_um, per_um3)
+    figures |= _measure_spines(parameters, laid, float(spines.sum()) * per_um3)
+    figures |= _measure_synapses(parameters, laid, synapses, volume)
+    box = float(np.prod(np.asarray(parameters.size_um) + 2 * parameters.margin_um))
+    mitochondria = [s for s in contents.solids if s.structure == "mitochondrion"]
+    figures["mitochondrial_fraction"] = (
+        sum(volume_um3((s.vertices_um.astype(float), s.faces)) for s in mitochondria) / box
+    )
+    figures |= {f"{name}_per_um3": number / box for name, number in contents.counts.items()}
+    return figures
+
+
+def _measure_profiles(parameters: TissueParameters, membranes: Membranes) -> dict[str, float]:
+    """How many profiles cells show per area of section, and how large: three sections across each axis."""
+    size = np.asarray(parameters.size_um)
+    areas: list[float] = []
+    seen = 0.0
+    for axis in range(3):
+        a, b = (d for d in range(3) if d != axis)
+        shape = (int(size[a] / PROFILE_PIXEL_UM), int(size[b] / PROFILE_PIXEL_UM))
+        plane = np.empty((shape[0] * shape[1], 3))
+        plane[:, [a, b]] = (np.indices(shape).reshape(2, -1).T + 0.5) * PROFILE_PIXEL_UM
+        for at in (0.2, 0.5, 0.8):
+            plane[:, axis] = at * size[axis]
+            owner = membranes.owners(plane).reshape(shape)
+            seen += size[a] * size[b]
+            for cell, box in enumerate(find_objects(owner + 1)):
+                if box is not None:
+                    pieces, _ = label(owner[box] == cell)
+                    areas.extend((np.bincount(pieces.ravel())[1:] * PROFILE_PIXEL_UM**2).tolist())
+    whole = np.array([area for area in areas if area >= LEAST_PROFILE_UM2])
+    if len(whole) == 0:
+        return {}
+    diameter = 2 * np.sqrt(whole / np.pi)
+    return {"profiles_per_um2": len(whole) / seen, "profile_diameter_um": float(np.median(diameter))}
+
+
+def _inside(points_um: FloatArray, parameters: TissueParameters) -> npt.NDArray[np.bool_]:
+    return np.asarray(((points_um > 0) & (points_um < parameters.size_um)).all(-1))
+
+
+def _is_spine(membranes: Membranes, points_um: FloatArray) -> npt.NDArray[np.bool_]:
+    """Whether the piece of a cell that arrives first near each point is a spine's."""
+    grid = membranes.arrivals.grid
+    node = np.rint((points_um - grid.origin_um) / grid.spacing_um).astype(int)
+    part = membranes.arrivals.part[tuple(node.T)]
+    return np.asarray((part == SPINE_NECK) | (part == SPINE_HEAD))
+
+
+def _segments(tree: Tree, parameters: TissueParameters) -> tuple[FloatArray, FloatArray]:
+    """Middles (n, 3) and lengths (n,) of the segments of a tree whose middle lies in the block."""
+    child = np.flatnonzero(tree.parents >= 0)
+    child = child[(tree.types[child] != SPINE_NECK) & (tree.types[child] != SPINE_HEAD)]
+    ends = tree.points_um[child], tree.points_um[tree.parents[child]]
+    middle, length = 0.5 * (ends[0] + ends[1]), np.linalg.norm(ends[0] - ends[1], axis=1)
+    inside = _inside(middle, parameters)
+    return middle[inside], length[inside]
+
+
+def calibre(
+    tree: Tree, parameters: TissueParameters, held_um: FloatArray, volume_um3_each: float
+) -> Calibre | None:
+    """Local diameters of a neurite from the random points (n, 3) that it holds; None if it hardly enters the block.
+
+    Each point counts for the segment that is nearest to it, and areas are averaged over five segments.
+    """
+    middle, length = _segments(tree, parameters)
+    if len(middle) < 5:
+        return None
+    _, nearest = cKDTree(middle).query(held_um)
+    volume = np.bincount(nearest, minlength=len(middle)) * volume_um3_each
+    window = np.ones(5)
+    area = np.convolve(volume, window, "same") / np.convolve(length, window, "same")
+    return Calibre(length, 2 * np.sqrt(area / np.pi))
+
+
+def _measure_axons(
+    parameters: TissueParameters,
+    laid: list[LaidOutCell],
+    owner: npt.NDArray[np.int32],
+    samples_um: FloatArray,
+    volume_each: float,
+) -> dict[str, float]:
+    """Length, diameters and varicosities of the unmyelinated axons, as they are after inflation."""
+    by_cell = np.argsort(owner, kind="stable")
+    bounds = np.searchsorted(owner[by_cell], np.arange(len(laid) + 1))
+    shafts: list[tuple[float, float]] = []
+    diameters: list[Calibre] = []
+    swellings: list[tuple[float, float]] = []
+    for index, cell in enumerate(laid):
+        held = samples_um[by_cell[bounds[index] : bounds[index + 1]]]
+        if cell.kind != "axon" or len(held) == 0:
+            continue
+        found = calibre(cell.skeleton, parameters, held, volume_each)
+        if found is None:
+            continue
+        diameters.append(found)
+        usual = float(np.median(found.diameter_um))
+        wide = _widened(found.diameter_um > usual, found.diameter_um > VARICOSITY_OVER_SHAFT * usual)
+        shafts.append((float(found.length_um[~wide].sum()), float((found.diameter_um * found.length_um)[~wide].sum())))
+        for first, stop in _runs(wide):
+            piece = slice(first, stop)
+            areas = 0.25 * np.pi * found.diameter_um[piece] ** 2
+            swellings.append((float(found.length_um[piece].sum()), float((areas * found.length_um[piece]).sum())))
+    length = sum(_segments(c.skeleton, parameters)[1].sum() for c in laid if c.kind == "axon")
+    figures = {"axon_length_um_per_um3": float(length / np.prod(parameters.size_um))}
+    if not diameters:
+        return figures
+    along = np.concatenate([c.length_um for c in diameters])
+    figures["axon_diameter_um"] = float(np.average(np.concatenate([c.diameter_um for c in diameters]), weights=along))
+    figures["axon_shaft_diameter_um"] = sum(d for _, d in shafts) / max(sum(x for x, _ in shafts), 1e-9)
+    whole = [s for s in swellings if s[0] > 0.25]
+    if whole:
+        figures["varicosity_length_um"] = float(np.mean([s[0] for s in whole]))
+        figures["varicosity_volume_um3"] = float(np.mean([s[1] for s in whole]))
+        figures["varicosity_spacing_um"] = float(along.sum() / len(whole))
+    return figures
+
+
+def _widened(ground: npt.NDArray[np.bool_], peaks: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The stretches of `ground` that hold a peak."""
+    wide = np.zeros_like(ground)
+    for first, stop in _runs(ground):
+        wide[first:stop] = peaks[first:stop].any()
+    return wide
+
+
+def _runs(keep: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and one past the last of every stretch of True."""
+    edges = np.flatnonzero(np.diff(np.r_[False, keep, False].astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _measure_spines(parameters: TissueParameters, laid: list[LaidOutCell], volume_um3: float) -> dict[str, float]:
+    """Spines of the dendrites: how many, how long and how large. volume_um3: what all hold together."""
+    heads = [h for cell in laid for h in cell.spine_heads if _inside(h.centre_um, parameters)]
+    shaft = sum(_segments(c.skeleton, parameters)[1].sum() for c in laid if c.kind == "dendrite")
+    if not heads or shaft == 0:
+        return {}
+    return {
+        "spines_per_um3": len(heads) / float(np.prod(parameters.size_um)),
+        "spines_per_um_of_dendrite": len(heads) / float(shaft),
+        "spine_volume_um3": volume_um3 / len(heads),
+        "spine_length_um": float(np.mean([h.length_um for h in heads])),
+    }
+
+
+def _measure_synapses(
+    parameters: TissueParameters, laid: list[LaidOutCell], synapses: list[Synapse], volume: float
+) -> dict[str, float]:
+    """Density, kinds and sizes of the synapses in the block."""
+    inside = [s for s in synapses if _inside(s.position_um, parameters)]
+    figures = {"synapses_per_um3": len(inside) / volume}
+    if not inside:
+        return figures
+    length = sum(_segments(c.skeleton, parameters)[1].sum() for c in laid if c.kind == "axon")
+    kinds = Counter((s.kind, s.head_volume_um3 is not None) for s in inside)
+    figures["axon_length_per_synapse_um"] = float(length) / len(inside)
+    asymmetric = kinds["asymmetric", True] + kinds["asymmetric", False]
+    figures["asymmetric_share"] = asymmetric / len(inside)
+    if asymmetric:
+        figures["asymmetric_on_spines"] = kinds["asymmetric", True] / asymmetric
+    if asymmetric < len(inside):
+        figures["symmetric_on_shafts"] = kinds["symmetric", False] / (len(inside) - asymmetric)
+    figures["psd_area_um2"] = float(np.mean([s.psd_area_um2 for s in inside]))
+    return figures
+
+
+def membrane_area_um2(cells: list[Cell], size_um: tuple[float, float, float]) -> float:
+    """Area of all cells' surfaces inside the block, both sides of every gap."""
+    total = 0.0
+    for cell in cells:
+        corners = cell.vertices_um[cell.faces]
+        middle = corners.mean(1)
+        inside = ((middle > 0) & (middle < size_um)).all(1)
+        across = np.cross(corners[inside, 1] - corners[inside, 0], corners[inside, 2] - corners[inside, 0])
+        total += 0.5 * float(np.linalg.norm(across, axis=1).sum())
+    return total
+
+
+def membrane_gaps_nm(
+    cells: list[Cell], size_um: tuple[float, float, float], rng: np.random.Generator, places: int = 24, each: int = 50
+) -> FloatArray:
+    """Width in nm of the extracellular space at random places of the membranes, (n,): the distance from there to the
+    nearest other cell's surface, measured on the meshes. Places with nothing within WIDEST_GAP_NM count as that wide.
+    """
+    reach = WIDEST_GAP_NM / 1000
+    edge = min(0.25, *size_um)
+    offsets = np.cumsum([0, *(len(c.vertices_um) for c in cells)])
+    faces = np.vstack([c.faces + o for c, o in zip(cells, offsets, strict=False)])
+    owner = np.repeat(np.arange(len(cells)), [len(c.faces) for c in cells])
+    vertices = np.vstack([c.vertices_um for c in cells])
+    first = vertices[faces[:, 0]]
+    widths = []
+    for low in rng.uniform(0, np.asarray(size_um) - edge + 1e-9, (places, 3)):
+        near = np.flatnonzero(((first > low - reach) & (first < low + edge + reach)).all(1))
+        corners = vertices[faces[near]]
+        cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        weight = np.linalg.norm(cross, axis=1) * ((first[near] > low) & (first[near] < low + edge)).all(1)
+        if weight.sum() == 0:
+            continue
+        chosen = rng.choice(len(near), size=each, p=weight / weight.sum())
+        widths.append(_nearest_foreign(corners, owner[near], chosen, reach))
+    return 1000 * np.concatenate(widths) if widths else np.empty(0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _nearest_foreign(
+    corners: FloatArray, owner: npt.NDArray[np.int64], chosen: npt.NDArray[np.int64], reach: float
+) -> FloatArray:
+    out = np.empty(len(chosen))
+    for n in range(len(chosen)):
+        t = corners[chosen[n]]
+        point = (t[0] + t[1] + t[2]) / 3
+        best = reach * reach
+        for m in range(corners.shape[0]):
+            if owner[m] == owner[chosen[n]]:
+                continue
+            far = corners[m, 0] - point
+            if far[0] * far[0] + far[1] * far[1] + far[2] * far[2] > (np.sqrt(best) + 0.08) ** 2:
+                continue
+            best = min(best, point_triangle_distance2(point, corners[m]))
+        out[n] = np.sqrt(best)
+    return out
