@@ -4,7 +4,8 @@ NNNNN.zarr/             an OME-Zarr group, opened as it is by viewers
   image/, labels/       micrograph; instances, classes, materials, membrane, annotation
   skeletons/*.swc       one per cell
   meshes/*.ply          one per cell
-  synapses.csv          one line per synapse
+  synapses.csv          one line per synapse: partners, place, size, the instances that make it
+  organelles.csv        one line per instance in labels/organelles
   manifest.json         recipe, seed, versions, all that was sampled, certificates, statistics
   preview.png           the middle slice, and its cells in colours
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,16 @@ from neuropil.morphology.neuron_class import load_class
 from neuropil.morphology.swc import write_swc
 from neuropil.simulate.annotator import AnnotatorStyle, annotate
 from neuropil.simulate.fibsem import blur_reach, image_fibsem
-from neuropil.simulate.materials import StructureTable, load_structures
+from neuropil.simulate.materials import StructureTable, cell_stains, load_structures
 from neuropil.tissue.block import TissueBlock, build_block
+from neuropil.tissue.block_statistics import WIDEST_GAP_NM
 from neuropil.train.classes import CLASS_NAMES, masks_from_bits
 from neuropil.voxelize.block_files import IMAGE, MANIFEST, BlockWriter
 from neuropil.voxelize.replacement import made_once
 from neuropil.voxelize.solid import Box, Part, Scene
 from neuropil.voxelize.volume import Triple
 
+from .circuit_job import inputs_of_circuit, write_circuit
 from .pictures import grey_rgb, instance_overlay, side_by_side, write_png
 from .recipe import Recipe
 
@@ -44,10 +47,18 @@ TILE_VOXELS = (64, 256, 2048)
 ARRAY_TYPES: Mapping[str, type] = {
     IMAGE: np.uint8,
     "instances": np.uint32,
+    "organelles": np.uint32,
     "classes": np.uint8,
     "materials": np.uint8,
     "membrane": np.uint8,
     "annotation": np.uint8,
+}
+# Which of the tissue's parameters names the class of a kind of cell.
+CLASS_KEYS = {
+    "axon": "axon_class",
+    "dendrite": "dendrite_class",
+    "myelinated_axon": "myelinated_class",
+    "astrocyte": "astrocyte_class",
 }
 _VERSIONS = ("neuropil", "numpy", "numba", "scipy", "trimesh", "zarr")
 
@@ -59,7 +70,7 @@ def block_folder(folder: Path, index: int) -> Path:
 
 def block_um3(recipe: Recipe) -> float:
     """Volume of each of a recipe's blocks."""
-    return math.prod(recipe.tissue.size_um)
+    return math.prod((recipe.circuit or recipe.tissue).size_um)
 
 
 def is_finished(block: Path) -> bool:
@@ -96,7 +107,8 @@ def make_block(recipe: Recipe, seed: int, index: int, folder: Path) -> Path:
     if not is_finished(block):
         with made_once(block, is_finished) as unfinished:
             if unfinished is not None:
-                _write_block(recipe, seed, index, unfinished)
+                write = _write_block if recipe.circuit is None else write_circuit
+                write(recipe, seed, index, unfinished)
                 return block
     if not is_block_of(block, inputs_of_blocks(recipe), seed):
         raise ValueError(f"{block} was made from another recipe or seed; choose another folder or remove it")
@@ -105,7 +117,7 @@ def make_block(recipe: Recipe, seed: int, index: int, folder: Path) -> Path:
 
 def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
     # A stage's random numbers do not depend on how many an earlier stage has used.
-    for_tissue, for_image, for_annotator = np.random.SeedSequence([seed, index]).spawn(3)
+    for_tissue, for_image, for_annotator, for_stain = np.random.SeedSequence([seed, index]).spawn(4)
     tissue = build_block(recipe.tissue, np.random.default_rng(for_tissue))
     structures = load_structures()
     names = {
@@ -115,9 +127,11 @@ def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
     shape = _block_shape(tissue.size_um, recipe.voxel_size_nm)
     image, labels = ARRAY_TYPES[IMAGE], {name: dtype for name, dtype in ARRAY_TYPES.items() if name != IMAGE}
     writer = BlockWriter(folder, shape, recipe.voxel_size_nm, image=image, labels=labels, names=names)
-    sampled, statistics = _image(recipe, tissue, structures, for_image, for_annotator, writer)
+    stain_scale = _stain_scale(recipe, tissue, np.random.default_rng(for_stain))
+    sampled, statistics = _image(recipe, tissue, structures, for_image, for_annotator, stain_scale, writer)
     _write_cells(tissue, folder)
     _write_synapses(tissue, folder / "synapses.csv")
+    _write_organelles(tissue, folder / "organelles.csv")
     middle = shape[0] // 2
     grey, ids = (np.asarray(writer.array(name)[middle]) for name in (IMAGE, "instances"))
     write_png(side_by_side([grey_rgb(grey), instance_overlay(grey, ids)]), folder / "preview.png")
@@ -129,11 +143,18 @@ def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
             "versions": {name: version(name) for name in _VERSIONS},
             "microscope": sampled,
             "structures": {name: s.model_dump() for name, s in structures.structures.items()},
-            "cells": [{"id": cell.id, "kind": cell.kind} for cell in tissue.cells],
+            "cells": _cell_records(tissue, recipe, structures, sampled["key"], stain_scale),
             "certificates": {name: bool(holds) for name, holds in tissue.certificates.items()},
             "statistics": {name: float(value) for name, value in tissue.statistics.items()} | statistics,
+            "membrane_gaps_nm": _histogram(tissue.membrane_gaps_nm),
         }
     )
+
+
+def _histogram(gaps_nm: NDArray[np.float64]) -> dict[str, list[float]]:
+    """How often the extracellular space is how wide, in steps of 2 nm."""
+    counts, edges = np.histogram(gaps_nm, bins=np.arange(0, WIDEST_GAP_NM + 2, 2))
+    return {"edges_nm": edges.tolist(), "counts": counts.tolist()}
 
 
 def _block_shape(size_um: tuple[float, float, float], voxel_size_nm: Triple) -> tuple[int, int, int]:
@@ -150,6 +171,8 @@ def is_block_of(block: Path, made_from: Mapping[str, Any], seed: int) -> bool:
 
 def inputs_of_blocks(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe decides a block's bytes, as JSON keeps it, the files that it names included."""
+    if recipe.circuit is not None:
+        return inputs_of_circuit(recipe)
     appearance = recipe.load_appearance()
     own = recipe.model_dump(mode="json", include={"tissue", "voxel_size_nm"})
     classes = {key: load_class(name) for key, name in recipe.tissue if key.endswith("_class")}
@@ -173,9 +196,34 @@ def tissue_parts(tissue: TissueBlock, structures: StructureTable, material_ids: 
                 structure.class_id,
                 material_ids[structure.material],
                 structure.membrane_nm,
+                solid.organelle_id,
+                solid.pieces,
             )
         )
     return parts
+
+
+def _stain_scale(recipe: Recipe, tissue: TissueBlock, rng: np.random.Generator) -> NDArray[np.float32]:
+    """By cell id, the factor on its stain that is drawn from its class."""
+    scale = np.ones(max((cell.id for cell in tissue.cells), default=0) + 1, np.float32)
+    for cell in tissue.cells:
+        drawn = load_class(getattr(recipe.tissue, CLASS_KEYS[cell.kind])).stain_scale
+        if drawn is not None:
+            scale[cell.id] = drawn.sample(rng)
+    return scale
+
+
+def _cell_records(
+    tissue: TissueBlock, recipe: Recipe, structures: StructureTable, key: int, stain_scale: NDArray[np.float32]
+) -> list[dict[str, Any]]:
+    """Each cell with the stain that its materials took up: mass fractions of osmium, uranium and lead."""
+    materials: dict[int, set[str]] = {cell.id: {"membrane"} for cell in tissue.cells}
+    for solid in tissue.solids:
+        if solid.cell_id in materials:
+            materials[solid.cell_id].add(structures[solid.structure].material)
+    wanted = {cell: sorted(names) for cell, names in materials.items()}
+    stains = cell_stains(recipe.load_appearance().materials, key, wanted, stain_scale)
+    return [{"id": cell.id, "kind": cell.kind, "stain": stains[cell.id]} for cell in tissue.cells]
 
 
 def _image(
@@ -184,6 +232,7 @@ def _image(
     structures: StructureTable,
     for_image: np.random.SeedSequence,
     for_annotator: np.random.SeedSequence,
+    stain_scale: NDArray[np.float32],
     writer: BlockWriter,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Write image and labels of the block; all that the microscope sampled, and statistics of what was drawn.
@@ -214,6 +263,7 @@ def _image(
             materials,
             microscope,
             np.random.default_rng(for_image),
+            stain_scale,
         )
         annotation = annotate(
             voxels.classes,
@@ -225,6 +275,7 @@ def _image(
         of_tile = {
             IMAGE: micrograph.image,
             "instances": voxels.instances,
+            "organelles": voxels.organelles,
             "classes": voxels.classes,
             "materials": voxels.materials,
             "membrane": voxels.membrane,
@@ -283,9 +334,28 @@ def _write_cells(tissue: TissueBlock, folder: Path) -> None:
 
 
 def _write_synapses(tissue: TissueBlock, path: Path) -> None:
+    """One line per synapse. `on` is spine or shaft; ids of instances are those of labels/organelles, 0 for none."""
+    columns = ["id", "pre_id", "post_id", "x_um", "y_um", "z_um", "psd_area_um2", "kind", "on", "head_volume_um3"]
+    columns += ["psd_id", "active_zone_id", "cleft_id", "docked_vesicles", "vesicles"]
     with open(path, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["id", "pre_id", "post_id", "x_um", "y_um", "z_um", "psd_area_um2", "kind"])
+        table.writerow(columns)
         for s in tissue.synapses:
-            x, y, z = (round(float(v), 6) for v in s.position_um)
-            table.writerow([s.id, s.pre_id, s.post_id, x, y, z, round(s.psd_area_um2, 6), s.kind])
+            parts = tissue.synapse_parts[s.id]
+            head = "" if s.head_volume_um3 is None else round(s.head_volume_um3, 6)
+            row = [s.id, s.pre_id, s.post_id, *_rounded(s.position_um), round(s.psd_area_um2, 6), s.kind, s.on, head]
+            row += [parts.psd_id, parts.active_zone_id, parts.cleft_id, parts.docked, parts.vesicles]
+            table.writerow(row)
+
+
+def _write_organelles(tissue: TissueBlock, path: Path) -> None:
+    """One line per instance; a cell_id of 0 is between the cells."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["id", "structure", "cell_id", "volume_um3", "x_um", "y_um", "z_um"])
+        for one in tissue.organelles:
+            table.writerow([one.id, one.structure, one.cell_id, round(one.volume_um3, 9), *_rounded(one.centre_um)])
+
+
+def _rounded(place_um: Iterable[float]) -> list[float]:
+    return [round(float(value), 6) for value in place_um]

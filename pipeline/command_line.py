@@ -16,6 +16,9 @@ from .user_error import USER_ERRORS, sentence
 if TYPE_CHECKING:
     from .recipe import Recipe
 
+# Blocks whose means stand in the report of a data set.
+REPORTED_BLOCKS = 100
+
 app = typer.Typer(
     help="Virtual brain tissue, its micrographs with exact labels, and networks trained on nothing else.",
     no_args_is_help=True,
@@ -117,10 +120,11 @@ def generate(
     if indices is None:
         indices = range(chosen.blocks)
     claim_folder(output)
-    failed = set()
+    failed, made = set(), 0
     with block_bar(len(indices), block_um3(chosen)) as report:
         for block in generate(chosen, recipe, chosen.seed, indices, output, workers, scheduler):
             report(block.found, block.failure is not None)
+            made += not block.found
             if block.failure is not None:
                 failed.add(block.index)
                 say(f"Block {block.index} failed: {block.failure} Try it alone with: {block.command}")
@@ -129,6 +133,11 @@ def generate(
             print(block_folder(output, index))
             if chosen.circuit is not None:
                 say(summary(read_manifest(block_folder(output, index))))
+    there = [block_folder(output, index) for index in indices if index not in failed]
+    if made and there and chosen.circuit is None:
+        from .block_report import write_block_report
+
+        print(write_block_report(chosen, chosen.seed, there[:REPORTED_BLOCKS], output))
     if failed:
         raise typer.Exit(1)
 

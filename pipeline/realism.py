@@ -47,6 +47,11 @@ class Comparison:
     target: Target
     value: float
 
+    @property
+    def holds(self) -> bool:
+        """Whether the value is near enough to the real one."""
+        return self.target.holds(self.value)
+
 
 def targets(preset: str) -> list[Target]:
     """What the tissue of a preset really measures; rows of one species only."""

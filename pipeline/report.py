@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +16,8 @@ from neuropil.train.classes import CLASS_NAMES
 from neuropil.train.training import read_curve
 from neuropil.voxelize.block_files import read_block
 
-from .cell_view import block_meshes, draw_meshes
+from .page import Figure, plot_figure, render, tissue_figures
 from .pictures import (
-    CELL_COLOURS,
     CLASS_COLOURS,
     class_overlay,
     data_uri,
@@ -54,14 +50,6 @@ class ScoredSlice:
     pixel_nm: tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A picture with its caption; `picture` is a data URI, empty where it could not be drawn."""
-
-    picture: str
-    caption: str
-
-
 def report_html(metrics: Mapping[str, Any], neurons: Path, block: Path, model: Path, shown: ScoredSlice) -> str:
     """The page for a run: its metrics, its folder of neurons, one of its blocks, its model, a scored slice."""
     files = read_block(block)
@@ -70,24 +58,17 @@ def report_html(metrics: Mapping[str, Any], neurons: Path, block: Path, model: P
         files.volume(name, (depth // 2, 0, 0), (1, height, width)).data[0]
         for name in ("image", "instances", "annotation")
     )
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("neuropil.pipeline", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("report.html.j2").render(
+    return render(
+        "report.html.j2",
         metrics=metrics,
         scores=metrics["real"] or metrics["held_out_block"],
         classes=[(name, _TITLES[name], "rgb({}, {}, {})".format(*CLASS_COLOURS[name])) for name in CLASS_NAMES],
-        cells=[(kind.replace("_", " "), colour) for kind, colour in CELL_COLOURS.items()],
         pair=_pair(grey, files.voxel_size_nm[1:], shown, metrics["real"] is not None),
         neurons=[
             Figure(data_uri(file.read_bytes(), "png"), file.stem.replace("_", " "))
             for file in sorted(neurons.glob("*.png"))
         ],
-        tissue=_tissue(block, [n * nm for n, nm in zip(files.shape_zyx, files.voxel_size_nm, strict=True)]),
+        tissue=tissue_figures(block, [n * nm for n, nm in zip(files.shape_zyx, files.voxel_size_nm, strict=True)]),
         overlays=[
             Figure(data_uri(jpeg_bytes(grey_rgb(grey)), "jpeg"), "what the microscope sees"),
             Figure(data_uri(jpeg_bytes(instance_overlay(grey, ids)), "jpeg"), "every cell, exactly"),
@@ -98,8 +79,8 @@ def report_html(metrics: Mapping[str, Any], neurons: Path, block: Path, model: P
             Figure(data_uri(jpeg_bytes(class_overlay(shown.image, shown.found)), "jpeg"), "found"),
             Figure(data_uri(jpeg_bytes(class_overlay(shown.image, shown.truth)), "jpeg"), "truth"),
         ],
-        curve=Figure(data_uri(_curve_png(model), "png"), ""),
-        comparisons=compare(metrics["block"]),
+        curve=_curve(model),
+        comparisons=compare(metrics["preset"], metrics["block"]),
         stages=[(name, seconds, metrics["peak_memory_mb"][name]) for name, seconds in metrics["seconds"].items()],
     )
 
@@ -133,25 +114,7 @@ def _square(grey: NDArray[np.uint8], pixel_nm: Sequence[float], side_um: float) 
     return np.array(Image.fromarray(square).resize((side_px, side_px), Image.Resampling.BICUBIC))
 
 
-def _tissue(block: Path, extent_nm: Sequence[float]) -> list[Figure]:
-    """Some of the block's cells whole, and all of them packed, cut by the block's faces."""
-    z, y, x = (length / 1000 for length in extent_nm)
-    views = (
-        ("the packed block", None, (x, y, z)),
-        ("its dendrites", ("dendrite",), None),
-        ("its astrocyte and myelinated axon", ("astrocyte", "myelinated_axon"), None),
-    )
-    figures = []
-    with tempfile.TemporaryDirectory() as folder:
-        for number, (caption, kinds, size_um) in enumerate(views):
-            file = Path(folder) / f"{number}.png"
-            meshes = block_meshes(block, kinds) if kinds else block_meshes(block)
-            if meshes and draw_meshes(meshes, file, size_um, (900, 700)):
-                figures.append(Figure(data_uri(file.read_bytes(), "png"), caption))
-    return figures
-
-
-def _curve_png(model: Path) -> bytes:
+def _curve(model: Path) -> Figure:
     """Loss of the training and Dice on held-out slices of the last block, over steps."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -166,7 +129,4 @@ def _curve_png(model: Path) -> bytes:
         right.plot(steps, dice, "o-", ms=3, color=[part / 255 for part in colour], label=_TITLES[name])
     right.set(xlabel="step", ylabel="Dice on held-out synthetic slices", ylim=(0, 1))
     figure.legend(loc="outside right center", fontsize=8, frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    pyplot.close(figure)
-    return buffer.getvalue()
+    return plot_figure(figure)

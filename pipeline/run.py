@@ -191,6 +191,7 @@ def _metrics(
     names = manifests[0]["statistics"]
     return {
         "recipe": recipe.name,
+        "preset": recipe.tissue.preset,
         "seed": recipe.seed,
         "blocks": len(blocks),
         "versions": {name: version(name) for name in ("neuropil", "numpy", "torch", "monai")},
