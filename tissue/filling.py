@@ -1,6 +1,10 @@
-"""Filling the cells: organelles and synaptic densities, each inside its own cell."""
+"""Filling the cells: organelles and synaptic densities, each inside its own cell.
 
-from dataclasses import dataclass, field
+The order is that of need: densities, mitochondria, bodies, reticulum, microtubules, and vesicles last, each finding
+its way round what is there already, so that no two interpenetrate.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,34 +12,42 @@ from neuropil.morphology.neuron_class import NeuronClass
 from neuropil.morphology.tree import AXON, DENDRITE, GLIA, Tree
 
 from .arrival import FloatArray, RoundCones
-from .certificate import largest_piece
+from .contents import Contents
+from .endosomes import bodies
+from .interior import CellInterior
 from .layout import LaidOutCell
-from .organelles import (
-    CellInterior,
-    Mitochondrion,
-    chains,
-    fitting_spheres,
-    longest_run,
-    mitochondrion,
-    random_places,
-    tubules,
-    vesicle_radii_um,
-    vesicles,
-)
+from .microtubules import microtubules
+from .mitochondria import STEP_UM, mitochondrion
+from .myelin import add_myelinated
 from .parameters import TissueParameters
-from .polygonize import polygonize
-from .shapes import FaceArray, Shape, joined
-from .synapses import ACTIVE_ZONE_THICKNESS_UM, PSD_THICKNESS_UM, Synapse, density
+from .placement import chains, path_length, resampled, runs_inside
+from .reticulum import reticulum, spine_apparatus, thin_tube
+from .shapes import FaceArray, Shape, spheres
+from .synapses import ACTIVE_ZONE_THICKNESS_UM, LEAFLET_UM, Surroundings, Synapse, psd_thickness_um
+from .vesicles import Crowd, Vesicles, cytoplasm_um3, docked_places, place_granules, place_vesicles
 from .warp import Warp
 
 # Thick dendrites hold several mitochondria side by side: 8 % of the section of CA1 neuropil (EPFL labels).
 DENDRITE_AREA_PER_MITOCHONDRION_UM2 = 0.17
-CISTERNAE_PER_UM3 = 40.0  # stretches of endoplasmic reticulum in dendrites; set by eye on the EPFL CA1 slices
-BODIES_PER_UM = 0.35  # lysosomes and multivesicular bodies along a dendrite; set by eye likewise
-LOOSE_VESICLES_PER_UM3 = 120.0  # endosomes and transport vesicles in dendrites; set by eye likewise
+BOUTONS_WITH_MITOCHONDRION = 0.47  # Shepherd & Harris 1998: 53 % of varicosities hold none
+RETICULUM_TUBES_PER_UM2 = 8.0  # of a dendrite's section; set by eye on the EPFL CA1 slices
+BODIES_PER_UM = 0.5  # endosomes, lysosomes and multivesicular bodies along a dendrite; set by eye likewise
+LOOSE_VESICLES_PER_UM3 = 60.0  # transport vesicles in dendrites; set by eye likewise
+AXONS_WITH_RETICULUM = 0.5
+MICROTUBULES_OF_AXON = (2, 7)
+HEADS_WITH_APPARATUS = 0.3  # of the heads that are large enough; Spacek & Harris 1997: most large ones, few small
+LARGE_HEAD_UM = 0.19
 
-VESICLE_RICH_AXONS = 0.8  # share of axons with vesicles wherever they are thick; set by eye likewise
-THICK_AXON_UM = 0.1
+# Vesicles: some 200 in a bouton of 0.13 µm³ (realism.md rows 23 and 31), more in larger ones; 10 docked on a mean
+# active zone of 0.04 µm² (rows 30 and 31).
+VESICLE_COUNT_SD = 0.35
+DOCKED_PER_UM2 = 250.0
+# Many swellings hold vesicles without a synapse in the block; how many is set by eye on the EPFL CA1 slices.
+VESICLE_RICH_AXONS = 0.8
+SHARE_WITHOUT_SYNAPSE = (0.1, 0.8)
+WIDE_UM = 0.075  # radius of an axon that vesicles gather in
+VARICOSITY_APART_UM = 0.45
+PLEOMORPHIC = 0.6  # how far vesicles of symmetric boutons are drawn out
 
 
 @dataclass(frozen=True)
@@ -49,35 +61,6 @@ class Cell:
     faces: FaceArray
 
 
-@dataclass(frozen=True)
-class Solid:
-    """A closed surface that is filled with one structure. Later solids of a block replace earlier ones."""
-
-    structure: str
-    cell_id: int
-    vertices_um: FloatArray
-    faces: FaceArray
-
-
-@dataclass
-class Contents:
-    """Solids collected while the cells are filled, and what is counted on the way."""
-
-    solids: list[Solid] = field(default_factory=list)
-    counts: dict[str, float] = field(default_factory=dict)
-    uncontained: set[str] = field(default_factory=set)
-
-    def add(self, structure: str, cell_id: int, shape: Shape | None, interior: CellInterior | None = None) -> None:
-        if shape is None or len(shape[1]) == 0:
-            return
-        if interior is not None and interior.depth(shape[0]).min() <= 0:
-            self.uncontained.add(structure)
-        self.solids.append(Solid(structure, cell_id, shape[0].astype(np.float32), shape[1]))
-
-    def count(self, what: str, amount: float = 1) -> None:
-        self.counts[what] = self.counts.get(what, 0) + amount
-
-
 def fill_cell(
     contents: Contents,
     cell: Cell,
@@ -87,72 +70,84 @@ def fill_cell(
     synapses: list[Synapse],
     cones: list[RoundCones],
     warp: Warp,
+    gap_um: float,
     parameters: TissueParameters,
     rng: np.random.Generator,
 ) -> None:
-    """The cell's body and all that lies in it."""
-    surface = (cell.vertices_um, cell.faces)
+    """The cell's body and all that lies in it. gap_um: width of the extracellular space between two cells.
+
+    synapses: those of the block; cones: every cell's sweep before the warp. The numbers drawn are the cell's own.
+    """
     if cell.kind == "myelinated_axon":
-        _add_myelinated(contents, cell, interior, neuron_class, rng)
+        core = add_myelinated(contents, cell.id, (cell.vertices_um, cell.faces), laid, interior, neuron_class, rng)
+        if core is not None:
+            for run in _axis_runs(core, cell.skeleton, AXON):
+                _add_mitochondria(contents, cell, core, run, neuron_class, 1.0, rng)
+                _add_all(contents, "endoplasmic_reticulum", cell, core, thin_tube(core, run, rng))
+                _add_all(contents, "microtubule", cell, core, microtubules(core, run, 14, rng))
         return
-    contents.add(cell.kind, cell.id, surface)
-    gap = parameters.flat_gap_um
-    for synapse in synapses:
-        if synapse.post_id == cell.id:
-            thickness = float(rng.uniform(*PSD_THICKNESS_UM)) * (1.0 if synapse.kind == "asymmetric" else 0.45)
-            plate = density(synapse, cones[cell.id - 1], cones[synapse.pre_id - 1], warp, gap, thickness)
-            contents.add("psd", cell.id, plate)
-        if synapse.pre_id == cell.id:
-            plate = density(
-                synapse, cones[cell.id - 1], cones[synapse.post_id - 1], warp, gap, ACTIVE_ZONE_THICKNESS_UM
-            )
-            contents.add("active_zone", cell.id, plate)
+    contents.add(cell.kind, cell.id, (cell.vertices_um, cell.faces))
+    own = [s for s in synapses if cell.id in (s.pre_id, s.post_id)]
+    for synapse in own:
+        _add_densities(contents, cell, interior, synapse, cones, warp, gap_um, rng)
     if cell.kind == "axon":
-        _fill_axon(contents, cell, laid, interior, neuron_class, synapses, parameters, rng)
+        _fill_axon(contents, cell, laid, interior, neuron_class, own, parameters, rng)
     elif cell.kind == "dendrite":
-        _fill_dendrite(contents, cell, interior, neuron_class, parameters, rng)
+        _fill_dendrite(contents, cell, laid, interior, neuron_class, parameters, rng)
     else:
         _fill_astrocyte(contents, cell, interior, neuron_class, parameters, rng)
 
 
-def _add_myelinated(
+def _add_densities(
     contents: Contents,
     cell: Cell,
     interior: CellInterior,
-    neuron_class: NeuronClass,
+    synapse: Synapse,
+    cones: list[RoundCones],
+    warp: Warp,
+    gap_um: float,
     rng: np.random.Generator,
 ) -> None:
-    """The sheath as the outer body, the axon as what is left at the g-ratio's depth."""
-    contents.add("myelin", cell.id, (cell.vertices_um, cell.faces))
-    depth = interior.depth(cell.skeleton.points_um)
-    if depth.max() < 0.05:  # it only grazes the built box: all sheath
-        return
-    outer = float(np.median(depth[depth > 0]))
-    assert neuron_class.myelin is not None
-    sheath = outer * (1 - float(neuron_class.myelin.g_ratio.sample(rng)))
-    core, _ = largest_piece(polygonize(interior.grid, interior.depth_um - sheath))
-    contents.add("axon_core", cell.id, core, interior)
-    inside = CellInterior(interior.grid, interior.depth_um - sheath)
-    for run in chains(cell.skeleton, AXON):
-        _add_mitochondria(contents, cell, inside, run, neuron_class, 1.0, rng)
-        _add_tubules(contents, "microtubule", cell, inside, [run] * 8, 0.0125, rng)
+    """The cell's side of a synapse; the postsynaptic cell makes the cleft too."""
+    post = synapse.post_id == cell.id
+    partner = synapse.pre_id if post else synapse.post_id
+    around = Surroundings.of(synapse, interior, cones[cell.id - 1], cones[partner - 1], warp, gap_um)
+    thickness = psd_thickness_um(synapse.kind, rng) if post else ACTIVE_ZONE_THICKNESS_UM
+    layer = "psd" if post else "active_zone"
+    number = contents.add_instance(layer, cell.id, around.density(thickness), interior)
+    parts = contents.of_synapse(synapse.id)
+    if post:
+        parts.psd_id = number
+        parts.cleft_id = contents.add_instance("cleft", 0, around.cleft())
+    else:
+        parts.active_zone_id = number
+    if number:
+        reach = 1.35 * synapse.psd_radius_um + LEAFLET_UM + thickness
+        interior.occupy_plate(synapse.position_um, reach, LEAFLET_UM + thickness)
 
 
-def _add_tubules(
-    contents: Contents,
-    structure: str,
-    cell: Cell,
-    interior: CellInterior,
-    runs: list[FloatArray],
-    radius_um: float,
-    rng: np.random.Generator,
-    flatness: float = 1.0,
-    wander_um: float = 0.0,
+def _axis_runs(interior: CellInterior, tree: Tree, swc_type: int) -> list[FloatArray]:
+    """The stretches of the cell's unbranched runs that lie inside it, their points STEP_UM apart."""
+    return [
+        resampled(inside, STEP_UM)
+        for run in chains(tree, swc_type)
+        for inside in runs_inside(interior, run)
+        if path_length(inside) > 2 * STEP_UM
+    ]
+
+
+def _add_all(contents: Contents, layer: str, cell: Cell, interior: CellInterior, shapes: list[Shape]) -> None:
+    for shape in shapes:
+        # Depth can fall faster than distance where membranes bend sharply: what would reach through is left out.
+        if interior.depth(shape[0]).min() > 0:
+            contents.add_instance(layer, cell.id, shape, interior)
+
+
+def _add_spheres(
+    contents: Contents, layer: str, cell: Cell, interior: CellInterior, centres: FloatArray, radii: FloatArray
 ) -> None:
-    shapes = tubules(interior, runs, radius_um, rng, flatness=flatness, wander_um=wander_um)
-    contents.count(structure, len(shapes))
-    if shapes:
-        contents.add(structure, cell.id, joined(shapes))
+    if len(centres):
+        contents.add_instance(layer, cell.id, spheres(centres, radii), interior, pieces=len(centres))
 
 
 def _add_mitochondria(
@@ -168,28 +163,27 @@ def _add_mitochondria(
     kind = neuron_class.mitochondria
     if kind is None or len(run) < 4:
         return
-    step = float(np.linalg.norm(np.diff(run, axis=0), axis=1).mean())
     occupancy = min(float(kind.occupancy.sample(rng)) * scale, 0.95)
     if occupancy <= 0:
         return
     mean_length = float(np.mean(kind.length_um.quantile(np.linspace(0.05, 0.95, 19))))
     position = float(rng.uniform(-mean_length, mean_length * (1 / occupancy - 1)))
-    while position < len(run) * step:
+    while position < len(run) * STEP_UM:
         length = float(kind.length_um.sample(rng))
-        window = run[max(0, int(position / step)) : int((position + length) / step) + 1]
+        window = run[max(0, int(position / STEP_UM)) : max(0, int((position + length) / STEP_UM) + 1)]
         if len(window) >= 4:
-            _add_mitochondrion(
-                contents, cell, mitochondrion(interior, window, float(kind.radius_um.sample(rng)), rng), interior
-            )
+            _add_mitochondrion(contents, cell, interior, window, float(kind.radius_um.sample(rng)), rng)
         position += length + float(rng.exponential(mean_length * (1 / occupancy - 1)))
 
 
-def _add_mitochondrion(contents: Contents, cell: Cell, found: Mitochondrion | None, interior: CellInterior) -> None:
-    """Its surface and cristae, if it found room."""
+def _add_mitochondrion(
+    contents: Contents, cell: Cell, interior: CellInterior, run: FloatArray, radius: float, rng: np.random.Generator
+) -> None:
+    """Its surface and cristae, if it finds room."""
+    found = mitochondrion(interior, run, radius, rng)
     if found is not None:
-        contents.add("mitochondrion", cell.id, found.surface, interior)
-        contents.add("crista", cell.id, found.cristae)
-        contents.count("mitochondria")
+        number = contents.add_instance("mitochondrion", cell.id, found.surface, interior)
+        contents.add("crista", cell.id, found.cristae, interior, number)
 
 
 def _fill_axon(
@@ -203,124 +197,136 @@ def _fill_axon(
     rng: np.random.Generator,
 ) -> None:
     path = cell.skeleton.points_um
-    own = [s for s in synapses if s.pre_id == cell.id]
+    scale = parameters.enrichment.mitochondria
     for bouton in laid.boutons:
-        # 53 % of varicosities hold no mitochondrion (Shepherd & Harris 1998).
-        if rng.random() < 0.47 * parameters.mitochondria_scale and neuron_class.mitochondria is not None:
+        if rng.random() < BOUTONS_WITH_MITOCHONDRION * scale and neuron_class.mitochondria is not None:
             half = 0.5 * float(neuron_class.mitochondria.length_um.sample(rng))
             run = path[np.linalg.norm(path - bouton.centre_um, axis=1) < half]
             radius = float(neuron_class.mitochondria.radius_um.sample(rng)) * 1.1
             if len(run) >= 3:
-                _add_mitochondrion(contents, cell, mitochondrion(interior, run, radius, rng), interior)
-    _add_mitochondria(contents, cell, interior, path, neuron_class, parameters.mitochondria_scale, rng)
-    foci, reach, share = _vesicle_foci(path, laid, own, interior, rng)
-    placed = vesicles(interior, foci, reach, parameters.vesicle_density_per_um3 * share, rng)
-    if len(placed):
-        contents.add(
-            "vesicle", cell.id, fitting_spheres(interior, placed, vesicle_radii_um(len(placed), rng)), interior
-        )
-        contents.count("vesicles", len(placed))
-    _add_tubules(contents, "microtubule", cell, interior, [path] * int(rng.integers(2, 6)), 0.0125, rng)
-    if rng.random() < 0.6:
-        _add_tubules(contents, "endoplasmic_reticulum", cell, interior, [path], 0.020, rng, wander_um=0.02)
+                _add_mitochondrion(contents, cell, interior, run, radius, rng)
+    runs = _axis_runs(interior, cell.skeleton, AXON)
+    for run in runs:
+        _add_mitochondria(contents, cell, interior, run, neuron_class, scale, rng)
+    _dock_vesicles(contents, cell, interior, synapses, rng)
+    # A thin axon's microtubules and reticulum keep together and leave the rest to vesicles.
+    for run in runs:
+        number = int(rng.integers(*MICROTUBULES_OF_AXON))
+        _add_all(contents, "microtubule", cell, interior, microtubules(interior, run, number, rng, bundled=True))
+    if rng.random() < AXONS_WITH_RETICULUM:
+        for run in runs:
+            _add_all(contents, "endoplasmic_reticulum", cell, interior, thin_tube(interior, run, rng))
+    _crowd_vesicles(contents, cell, runs, interior, synapses, parameters, rng)
 
 
-def _vesicle_foci(
-    path: FloatArray, laid: LaidOutCell, own: list[Synapse], interior: CellInterior, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Where an axon's vesicles gather: foci (m, 3), how far each crowd reaches (m,), and its relative density (m,)."""
-    foci: list[FloatArray] = []
-    reach: list[float] = []
-    share: list[float] = []
-    for synapse in own:
-        near = [
-            b.radius_um for b in laid.boutons if np.linalg.norm(b.centre_um - synapse.position_um) < b.radius_um + 0.4
-        ]
-        foci.append(synapse.position_um)
-        reach.append(0.3 + 1.5 * min(near, default=0.15))
-        share.append(float(rng.uniform(0.6, 1.4)))
-    for bouton in laid.boutons:
-        foci.append(bouton.centre_um)
-        reach.append(bouton.radius_um + 0.2)
-        share.append(float(rng.uniform(0.3, 1.0)))
+def _dock_vesicles(
+    contents: Contents, cell: Cell, interior: CellInterior, synapses: list[Synapse], rng: np.random.Generator
+) -> None:
+    """Vesicles that touch the active zones."""
+    for synapse in synapses:
+        number = int(rng.poisson(DOCKED_PER_UM2 * synapse.psd_area_um2))
+        spread = 0.95 * synapse.psd_radius_um
+        places = docked_places(interior, synapse.position_um, synapse.normal, spread, 2 * number, rng)
+        flattening = PLEOMORPHIC if synapse.kind == "symmetric" else 0.0
+        placed = place_vesicles(interior, [], places, number, flattening, rng)
+        _add_vesicles(contents, cell, interior, placed)
+        interior.occupy_balls(placed.centres_um, placed.outer_um)
+        parts = contents.of_synapse(synapse.id)
+        parts.docked = parts.vesicles = len(placed.centres_um)
+
+
+def _add_vesicles(contents: Contents, cell: Cell, interior: CellInterior, placed: Vesicles) -> None:
+    number = len(placed.centres_um)
+    if number:
+        contents.add_instance("vesicle", cell.id, placed.shape(), interior, pieces=number)
+        contents.count("vesicles", number)
+
+
+def _crowd_vesicles(
+    contents: Contents,
+    cell: Cell,
+    runs: list[FloatArray],
+    interior: CellInterior,
+    synapses: list[Synapse],
+    parameters: TissueParameters,
+    rng: np.random.Generator,
+) -> None:
+    """The reserve behind each active zone, and fewer vesicles in swellings without one."""
+    foci = [(s.position_um + 0.1 * s.normal, s.psd_radius_um, 1.0) for s in synapses]
     if rng.random() < VESICLE_RICH_AXONS:
-        depth = interior.depth(path)
-        density = float(rng.uniform(0.2, 0.9))
-        for node in np.flatnonzero(depth > THICK_AXON_UM):
-            foci.append(path[node])
-            reach.append(float(depth[node]) + 0.05)
-            share.append(density)
-    return np.reshape(foci, (-1, 3)), np.array(reach), np.array(share)
+        rich = float(rng.uniform(*SHARE_WITHOUT_SYNAPSE))
+        for run in runs:
+            foci += [
+                (place, width, rich * float(rng.uniform(0.5, 1.5)))
+                for place, width in _wide_places(interior, run)
+                if all(np.linalg.norm(place - s.position_um) > width + 0.3 for s in synapses)
+            ]
+    per_um3 = parameters.vesicle_density_per_um3 * parameters.enrichment.vesicles
+    flattening = PLEOMORPHIC if any(s.kind == "symmetric" for s in synapses) else 0.0
+    crowds = []
+    for focus, size, share in foci:
+        reach = 0.25 + 0.7 * size + 0.1 * float(rng.random())
+        mean = per_um3 * cytoplasm_um3(interior, focus, reach, rng) * share
+        crowds.append(Crowd(focus, reach, int(mean * np.exp(VESICLE_COUNT_SD * rng.normal())), flattening))
+    placed = place_vesicles(interior, crowds, np.empty((0, 3)), 0, 0.0, rng)
+    _add_vesicles(contents, cell, interior, placed)
+    for number, synapse in enumerate(synapses, 1):
+        contents.of_synapse(synapse.id).vesicles += int((placed.crowd == number).sum())
+
+
+def _wide_places(interior: CellInterior, run: FloatArray) -> list[tuple[FloatArray, float]]:
+    """Where an axon swells: the deepest points of its axis, VARICOSITY_APART_UM from each other, and their depth."""
+    depth = interior.depth(run)
+    found: list[tuple[FloatArray, float]] = []
+    for node in np.argsort(-depth):
+        if depth[node] < WIDE_UM:
+            break
+        if all(np.linalg.norm(run[node] - place) > VARICOSITY_APART_UM for place, _ in found):
+            found.append((run[node], float(depth[node])))
+    return found
 
 
 def _fill_dendrite(
     contents: Contents,
     cell: Cell,
+    laid: LaidOutCell,
     interior: CellInterior,
     neuron_class: NeuronClass,
     parameters: TissueParameters,
     rng: np.random.Generator,
 ) -> None:
-    tree = cell.skeleton
-    for whole in chains(tree, DENDRITE):
-        inside = longest_run(interior.depth(whole) > 0.02)
-        if inside is None or inside.stop - inside.start < 4:
-            continue
-        run = whole[inside]
-        radius = float(np.median(interior.depth(run)))
-        for _ in range(max(1, round(np.pi * radius**2 / DENDRITE_AREA_PER_MITOCHONDRION_UM2))):
-            _add_mitochondria(contents, cell, interior, run, neuron_class, parameters.mitochondria_scale, rng)
-        length = float(np.linalg.norm(np.diff(run, axis=0), axis=1).sum())
-        volume = np.pi * radius**2 * length
-        for _ in range(int(rng.poisson(CISTERNAE_PER_UM3 * volume))):
-            flat = float(rng.choice([1.0, rng.uniform(1, 3), rng.uniform(2, 5)]))
-            start = int(rng.integers(max(1, len(run) - 8)))
-            stretch = run[start : start + int(rng.integers(4, 16))]
-            _add_tubules(
-                contents,
-                "endoplasmic_reticulum",
-                cell,
-                interior,
-                [stretch],
-                float(rng.uniform(0.02, 0.045)),
-                rng,
-                flatness=flat,
-                wander_um=0.035,
-            )
-        bodies = random_places(interior, run, 0.08, int(rng.poisson(BODIES_PER_UM * length)), rng)
-        for place in bodies:
-            _add_body(contents, cell, interior, place, rng)
-        loose = random_places(interior, run, 0.022, int(rng.poisson(LOOSE_VESICLES_PER_UM3 * volume)), rng)
-        if len(loose):
-            contents.add(
-                "vesicle",
-                cell.id,
-                fitting_spheres(interior, loose, vesicle_radii_um(len(loose), rng)),
-                interior,
-            )
-            contents.count("vesicles", len(loose))
+    for run in _axis_runs(interior, cell.skeleton, DENDRITE):
+        area = np.pi * float(np.median(interior.depth(run))) ** 2
+        length = path_length(run)
+        for _ in range(max(1, round(area / DENDRITE_AREA_PER_MITOCHONDRION_UM2))):
+            _add_mitochondria(contents, cell, interior, run, neuron_class, parameters.enrichment.mitochondria, rng)
+        for body in bodies(interior, run, int(rng.poisson(BODIES_PER_UM * length)), rng):
+            if interior.depth(body.surface[0]).min() <= 0:
+                continue
+            number = contents.add_instance(body.structure, cell.id, body.surface, interior)
+            contents.add("intraluminal_vesicle", cell.id, body.inner, interior, number)
+        tubes = max(1, int(rng.poisson(RETICULUM_TUBES_PER_UM2 * area)))
+        _add_all(contents, "endoplasmic_reticulum", cell, interior, reticulum(interior, run, tubes, rng))
         if neuron_class.microtubule_density_per_um2 is not None:
-            number = int(float(neuron_class.microtubule_density_per_um2.sample(rng)) * np.pi * radius**2)
-            _add_tubules(contents, "microtubule", cell, interior, [run] * min(number, 60), 0.0125, rng)
+            number = int(float(neuron_class.microtubule_density_per_um2.sample(rng)) * area)
+            _add_all(contents, "microtubule", cell, interior, microtubules(interior, run, number, rng))
+        wanted = int(rng.poisson(LOOSE_VESICLES_PER_UM3 * area * length))
+        crowds = [Crowd(run[int(rng.integers(len(run)))], 0.5, 1) for _ in range(wanted)]
+        loose = place_vesicles(interior, crowds, np.empty((0, 3)), 0, 0.0, rng)
+        _add_vesicles(contents, cell, interior, loose)
+    for head in laid.spine_heads:
+        if head.radius_um > LARGE_HEAD_UM and rng.random() < HEADS_WITH_APPARATUS:
+            neck = _unit_towards(cell.skeleton, head.centre_um)
+            shapes = spine_apparatus(interior, head.centre_um, neck, head.radius_um, rng)
+            _add_all(contents, "endoplasmic_reticulum", cell, interior, shapes)
 
 
-def _add_body(
-    contents: Contents, cell: Cell, interior: CellInterior, place: FloatArray, rng: np.random.Generator
-) -> None:
-    """A lysosome (dark, solid) or a multivesicular body (a bag of small vesicles)."""
-    room = float(interior.depth(place)[0]) - 0.02
-    radius = min(float(rng.uniform(0.07, 0.17)), room)
-    if radius < 0.05:
-        return
-    shape = fitting_spheres(interior, place[None], np.array([radius]))
-    if rng.random() < 0.35:
-        contents.add("lysosome", cell.id, shape, interior)
-        return
-    contents.add("multivesicular_body", cell.id, shape, interior)
-    inner = place + rng.normal(scale=0.45 * radius, size=(12, 3))
-    inner = inner[np.linalg.norm(inner - place, axis=1) < radius - 0.035]
-    if len(inner):
-        contents.add("multivesicular_body", cell.id, fitting_spheres(interior, inner, np.full(len(inner), 0.02)))
+def _unit_towards(tree: Tree, head_um: FloatArray) -> FloatArray:
+    """Direction in which a spine enters its head."""
+    node = int(np.argmin(((tree.points_um - head_um) ** 2).sum(1)))
+    along = tree.points_um[node] - tree.points_um[max(int(tree.parents[node]), 0)]
+    length = float(np.linalg.norm(along))
+    return np.asarray(along / length) if length > 0 else np.array([0.0, 0.0, 1.0])
 
 
 def _fill_astrocyte(
@@ -331,14 +337,11 @@ def _fill_astrocyte(
     parameters: TissueParameters,
     rng: np.random.Generator,
 ) -> None:
-    for run in chains(cell.skeleton, GLIA):
-        _add_mitochondria(contents, cell, interior, run, neuron_class, parameters.mitochondria_scale, rng)
-        _add_tubules(contents, "endoplasmic_reticulum", cell, interior, [run], 0.022, rng, flatness=1.5, wander_um=0.03)
-    granules = random_places(interior, cell.skeleton.points_um, 0.018, 6 * len(cell.skeleton.points_um), rng)
-    if len(granules):  # glycogen
-        contents.add(
-            "filament",
-            cell.id,
-            fitting_spheres(interior, granules, rng.uniform(0.011, 0.017, len(granules))),
-            interior,
-        )
+    for run in _axis_runs(interior, cell.skeleton, GLIA):
+        _add_mitochondria(contents, cell, interior, run, neuron_class, parameters.enrichment.mitochondria, rng)
+        _add_all(contents, "endoplasmic_reticulum", cell, interior, reticulum(interior, run, 1, rng))
+    points = cell.skeleton.points_um
+    base = points[rng.integers(len(points), size=8 * len(points))]
+    places = base + 0.6 * np.maximum(interior.depth(base), 0.05)[:, None] * rng.normal(size=base.shape)
+    glycogen = place_granules(interior, places, rng.uniform(0.011, 0.017, len(places)))
+    _add_spheres(contents, "filament", cell, interior, *glycogen)

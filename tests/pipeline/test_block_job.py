@@ -29,7 +29,7 @@ def test_arrays_agree_with_recipe_and_each_other(tiny_blocks: Path) -> None:
     assert block.voxel_size_nm == (10, 10, 10)
     assert block.shape_zyx == (40, 60, 60)
     arrays = {name: block.volume(name).data for name in ("image", *block.labels)}
-    assert set(arrays) == {"image", "instances", "classes", "materials", "membrane", "annotation"}
+    assert set(arrays) == {"image", "instances", "organelles", "classes", "materials", "membrane", "annotation"}
     assert 20 < arrays["image"].mean() < 235
     # Extracellular space is where no cell is, in every array.
     outside = arrays["instances"] == 0
@@ -52,6 +52,18 @@ def test_what_lies_beside_the_arrays(tiny_blocks: Path) -> None:
         rows = list(csv.DictReader(file))
     ids = {cell["id"] for cell in manifest["cells"]}
     assert all(int(row["pre_id"]) in ids and int(row["post_id"]) in ids for row in rows)
+    with open(block / "organelles.csv", newline="") as file:
+        structures = {int(row["id"]): row["structure"] for row in csv.DictReader(file)}
+    labels = read_block(block).volume("organelles").data
+    assert set(np.unique(labels)) - {0} <= set(structures)
+    for row in rows:
+        assert {structures.get(int(row["psd_id"]), "psd"), structures.get(int(row["cleft_id"]), "cleft")} == {
+            "psd",
+            "cleft",
+        }
+    for cell in manifest["cells"]:
+        assert cell["stain"]["membrane"]["os"] > 0
+    assert len({cell["stain"]["membrane"]["os"] for cell in manifest["cells"]}) > 1
     assert (block / "preview.png").stat().st_size > 1000
     assert manifest["seed"] == 3
     assert manifest["recipe"]["tissue"]["size_um"] == [0.6, 0.6, 0.4]

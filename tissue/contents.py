@@ -1,0 +1,190 @@
+"""What lies in the cells of a block: closed solids in the order in which they are painted, and a table of instances."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from .arrival import FloatArray
+from .interior import CellInterior
+from .shapes import FaceArray, Shape
+
+# Later layers are painted over earlier ones. A layer is the structure of the same name, but for those in STRUCTURE_OF.
+LAYERS = (
+    "cleft",
+    "axon",
+    "dendrite",
+    "astrocyte",
+    "soma",
+    "myelin_tongue",
+    "myelin",
+    "inner_tongue",
+    "axon_core",
+    "paranodal_loop",
+    "nuclear_envelope",
+    "nucleus",
+    "heterochromatin",
+    "nucleolus",
+    "nuclear_pore",
+    "mitochondrion",
+    "crista",
+    "endoplasmic_reticulum",
+    "lysosome",
+    "endosome",
+    "multivesicular_body",
+    "intraluminal_vesicle",
+    "microtubule",
+    "psd",
+    "active_zone",
+    "vesicle",
+    "filament",
+)
+STRUCTURE_OF = {
+    "axon_core": "axon",
+    "inner_tongue": "myelin_tongue",
+    "paranodal_loop": "myelin_tongue",
+    "intraluminal_vesicle": "multivesicular_body",
+}
+_RANK = {layer: n for n, layer in enumerate(LAYERS)}
+
+
+@dataclass(frozen=True)
+class Solid:
+    """A closed surface that is filled with one structure. Later solids of a block replace earlier ones.
+
+    cell_id: 0 for what lies between cells. organelle_id: which instance it is or belongs to, unique within the block;
+    0 for a cell's own body. pieces: the mesh is that many equal meshes one after the other, and each is an instance
+    of its own, numbered organelle_id, organelle_id + 1, …
+    """
+
+    structure: str
+    cell_id: int
+    vertices_um: FloatArray
+    faces: FaceArray
+    organelle_id: int = 0
+    pieces: int = 1
+
+
+@dataclass(frozen=True)
+class Organelle:
+    """One instance: its id, what it is, the cell it lies in, its volume and the centre of its volume."""
+
+    id: int
+    structure: str
+    cell_id: int
+    volume_um3: float
+    centre_um: tuple[float, float, float]
+
+
+@dataclass
+class SynapseParts:
+    """The instances that make a synapse; 0 for what there was no room for.
+
+    vesicles: how many crowd at its active zone, the docked ones among them.
+    """
+
+    psd_id: int = 0
+    active_zone_id: int = 0
+    cleft_id: int = 0
+    docked: int = 0
+    vesicles: int = 0
+
+
+@dataclass
+class Contents:
+    """Solids collected while cells are filled, and what is counted on the way.
+
+    uncontained: the structures of which a vertex did not lie in its cell.
+    """
+
+    layered: list[tuple[str, Solid]] = field(default_factory=list)
+    counts: dict[str, float] = field(default_factory=dict)
+    uncontained: set[str] = field(default_factory=set)
+    synapses: dict[int, SynapseParts] = field(default_factory=dict)
+    last_id: int = 0
+
+    @property
+    def solids(self) -> list[Solid]:
+        """In the order in which they came."""
+        return [solid for _, solid in self.layered]
+
+    def painted(self) -> list[Solid]:
+        """In the order in which they are painted."""
+        return [solid for _, solid in sorted(self.layered, key=lambda one: _RANK[one[0]])]
+
+    def add(
+        self,
+        layer: str,
+        cell_id: int,
+        shape: Shape | None,
+        interior: CellInterior | None = None,
+        organelle_id: int = 0,
+        pieces: int = 1,
+    ) -> None:
+        """Keep a shape, if there is one; with an interior, note where it does not lie within the cell."""
+        if shape is None or len(shape[1]) == 0:
+            return
+        if interior is not None and interior.depth(shape[0]).min() <= 0:
+            self.uncontained.add(layer)
+        vertices = np.asarray(shape[0], np.float32)
+        solid = Solid(STRUCTURE_OF.get(layer, layer), cell_id, vertices, shape[1], organelle_id, pieces)
+        self.layered.append((layer, solid))
+
+    def add_instance(
+        self, layer: str, cell_id: int, shape: Shape | None, interior: CellInterior | None = None, pieces: int = 1
+    ) -> int:
+        """Keep a shape as a new instance, or as `pieces` of them. The first's id, 0 where there is no shape."""
+        if shape is None or len(shape[1]) == 0:
+            return 0
+        first = self.last_id + 1
+        self.last_id += pieces
+        self.add(layer, cell_id, shape, interior, first, pieces)
+        self.count(layer, pieces)
+        return first
+
+    def count(self, what: str, amount: float = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + amount
+
+    def of_synapse(self, synapse_id: int) -> SynapseParts:
+        """What is known of a synapse so far; its two cells fill in their parts."""
+        return self.synapses.setdefault(synapse_id, SynapseParts())
+
+    def append(self, other: "Contents") -> None:
+        """Take over what another collected, its instances numbered on from here."""
+        shift = self.last_id
+        for layer, solid in other.layered:
+            number = solid.organelle_id + shift if solid.organelle_id else 0
+            self.layered.append((layer, replace(solid, organelle_id=number)))
+        self.last_id += other.last_id
+        for what, amount in other.counts.items():
+            self.count(what, amount)
+        self.uncontained |= other.uncontained
+        for number, found in other.synapses.items():
+            parts = self.of_synapse(number)
+            for name in ("psd_id", "active_zone_id", "cleft_id"):
+                if getattr(found, name):
+                    setattr(parts, name, getattr(found, name) + shift)
+            parts.docked += found.docked
+            parts.vesicles += found.vesicles
+
+    def organelles(self) -> list[Organelle]:
+        """The table of instances, by their ids. An instance of several solids counts as its first, the outermost."""
+        found: dict[int, Organelle] = {}
+        for solid in self.solids:
+            if solid.organelle_id == 0 or solid.organelle_id in found:
+                continue
+            volumes, centres = _volumes(solid)
+            for n, (volume, centre) in enumerate(zip(volumes.tolist(), centres.tolist(), strict=True)):
+                number = solid.organelle_id + n
+                found[number] = Organelle(number, solid.structure, solid.cell_id, volume, tuple(centre))
+        return [found[number] for number in sorted(found)]
+
+
+def _volumes(solid: Solid) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Volume (n,) and centre of volume (n, 3) of each of a solid's pieces."""
+    origin = solid.vertices_um.reshape(solid.pieces, -1, 3)[:, 0].astype(float)
+    corners = solid.vertices_um.astype(float)[solid.faces].reshape(solid.pieces, -1, 3, 3) - origin[:, None, None]
+    six = np.einsum("nfi,nfi->nf", corners[:, :, 0], np.cross(corners[:, :, 1], corners[:, :, 2]))
+    volume = six.sum(1) / 6
+    moment = np.einsum("nf,nfi->ni", six, corners.sum(2)) / 24
+    return volume, origin + moment / np.where(np.abs(volume) > 1e-15, volume, 1)[:, None]
