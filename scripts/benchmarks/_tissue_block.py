@@ -5,23 +5,31 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neuropil.pipeline.block_job import tissue_parts
-from neuropil.pipeline.recipe import load_recipe
-from neuropil.simulate.materials import load_structures
-from neuropil.tissue.block import TissueBlock, build_block
 from neuropil.tissue.parameters import TissueParameters
 from neuropil.voxelize.solid import Box, Part
+
+if TYPE_CHECKING:
+    from neuropil.pipeline.recipe import Recipe
 
 RECIPE = "default"
 VOXEL_NM = (5.0, 5.0, 5.0)
 
 
+def load_recipe() -> Recipe:
+    """The recipe whose tissue is measured."""
+    # Its libraries take seconds to load, and most contenders do without.
+    from neuropil.pipeline import recipe
+
+    return recipe.load_recipe(RECIPE)
+
+
 def tissue_parameters(edge_um: float) -> TissueParameters:
     """The recipe's tissue, as a cube."""
-    return load_recipe(RECIPE).tissue.model_copy(update={"size_um": (edge_um,) * 3})
+    return load_recipe().tissue.model_copy(update={"size_um": (edge_um,) * 3})
 
 
 @dataclass(frozen=True)
@@ -37,15 +45,17 @@ class Solids:
         return f"{len(self.parts)} closed meshes, {faces} faces, {z} × {y} × {x} voxels of {VOXEL_NM[0]:g} nm"
 
 
-def solids_of(tissue: TissueBlock) -> Solids:
-    materials = load_recipe(RECIPE).load_appearance().materials.materials
-    parts = tissue_parts(tissue, load_structures(), {name: material.id for name, material in materials.items()})
-    z, y, x = (round(um * 1000 / nm) for um, nm in zip(reversed(tissue.size_um), VOXEL_NM, strict=True))
-    return Solids(parts, Box((0, 0, 0), (z, y, x)))
-
-
 def build_solids(edge_um: float, seed: int) -> Solids:
-    return solids_of(build_block(tissue_parameters(edge_um), np.random.default_rng(seed)))
+    """Pack and fill a cube of tissue."""
+    from neuropil.pipeline.block_job import tissue_parts
+    from neuropil.simulate.materials import load_structures
+    from neuropil.tissue.block import build_block
+
+    tissue = build_block(tissue_parameters(edge_um), np.random.default_rng(seed))
+    materials = load_recipe().load_appearance().materials.materials
+    parts = tissue_parts(tissue, load_structures(), {name: material.id for name, material in materials.items()})
+    edge = round(edge_um * 1000 / VOXEL_NM[0])
+    return Solids(parts, Box((0, 0, 0), (edge, edge, edge)))
 
 
 def save(thing: object, path: Path) -> None:

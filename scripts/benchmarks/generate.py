@@ -15,9 +15,9 @@ from pathlib import Path
 
 from neuropil.pipeline.block_job import make_block
 from neuropil.pipeline.block_workers import local_workers
-from neuropil.pipeline.recipe import Recipe, load_recipe
+from neuropil.pipeline.recipe import Recipe
 
-from ._tissue_block import RECIPE, tissue_parameters
+from ._tissue_block import load_recipe, tissue_parameters
 
 EDGE_UM = 1.5
 INPUT = "input.json"
@@ -39,9 +39,7 @@ def _make(small: Recipe, recipe: Recipe, seed: int, folder: Path, index: int) ->
 def _seconds(folder: Path, scale: int, count: int, workers: int) -> dict[str, float]:
     """Seconds for `count` blocks of `scale` times the edge, once the workers are up and have loaded what they need."""
     edge_um, seed = json.loads((folder / INPUT).read_text())
-    recipes = [
-        load_recipe(RECIPE).model_copy(update={"tissue": tissue_parameters(edge)}) for edge in (0.4, edge_um * scale)
-    ]
+    recipes = [load_recipe().model_copy(update={"tissue": tissue_parameters(edge)}) for edge in (0.4, edge_um * scale)]
     with tempfile.TemporaryDirectory() as out, local_workers(workers, _make, *recipes, seed, Path(out)) as pool:
         start = 0.0
         for indices in (range(-workers, 0), range(count)):
