@@ -22,7 +22,7 @@ from .membranes import SAMPLES, Membranes, give_interstices
 from .myelin import with_nodes
 from .parameters import TissueParameters
 from .polygonize import polygonize
-from .synapses import Synapse, find_synapses
+from .synapses import Synapse, find_synapses, widened
 from .warp import Warp
 
 # Membranes undulate on these scales (µm); set by eye on the EPFL CA1 slices.
@@ -111,7 +111,9 @@ def build_block(parameters: TissueParameters, rng: np.random.Generator) -> Tissu
         if window is None:
             continue
         with watch.stage("meshing"):
+            facing = [s for s in synapses if index + 1 in (s.pre_id, s.post_id)]
             sub, depth = membranes.depth(index, window)
+            widened(sub, depth, facing, membranes.sheet_um)
             surface, share = largest_piece(polygonize(sub, depth))
         if len(surface[1]) == 0:  # it passed by just outside the built box
             continue
@@ -122,8 +124,9 @@ def build_block(parameters: TissueParameters, rng: np.random.Generator) -> Tissu
             own = Contents()
             if as_filled is not membranes:
                 sub, depth = as_filled.depth(index, window)
+                widened(sub, depth, facing, as_filled.sheet_um)
             fill_cell(
-                own, cells[-1], cell, CellInterior(sub, depth), classes[cell.kind], synapses, cones, warp,
+                own, cells[-1], cell, CellInterior(sub, depth), classes[cell.kind], facing, cones, warp,
                 membranes.sheet_um, parameters, seeds[index],
             )  # fmt: skip
             contents.append(own)

@@ -43,10 +43,10 @@ LARGE_HEAD_UM = 0.19
 VESICLE_COUNT_SD = 0.35
 DOCKED_PER_UM2 = 250.0
 # Many swellings hold vesicles without a synapse in the block; how many is set by eye on the EPFL CA1 slices.
-VESICLE_RICH_AXONS = 0.8
-SHARE_WITHOUT_SYNAPSE = (0.1, 0.8)
-WIDE_UM = 0.075  # radius of an axon that vesicles gather in
-VARICOSITY_APART_UM = 0.45
+VESICLE_RICH_AXONS = 0.85
+SHARE_WITHOUT_SYNAPSE = (0.3, 1.1)
+WIDE_UM = 0.065  # radius of an axon that vesicles gather in
+VARICOSITY_APART_UM = 0.35
 PLEOMORPHIC = 0.6  # how far vesicles of symmetric boutons are drawn out
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .arrival import FloatArray, Grid, RoundCones, round_cone_distance
 
-WALL_UM = 0.014  # organelles keep this from their cell's surface: the plasma membrane and some cortex
+WALL_UM = 0.011  # organelles keep this from their cell's surface: the plasma membrane and some cortex
 REACH_UM = 0.25  # distances to organelles are known up to here
 BUCKET_UM = 0.15
 APART_UM = 0.004  # organelles keep this from each other

@@ -523,7 +523,8 @@ def lay_out(
     layout = Layout(parameters, beyond_um, rng)
     volume = float(np.prod(layout.high - layout.low))
     assert myelinated.myelin is not None
-    for n in range(parameters.myelinated_axons):
+    enrichment = parameters.enrichment
+    for n in range(int(parameters.myelinated_axons * enrichment.myelin + rng.random())):
         outer = float(myelinated.shaft_radius_um.sample(rng)) / float(myelinated.myelin.g_ratio.sample(rng))
         if not any(layout.lay_across("myelinated_axon", outer * 0.8**attempt, AXON) for attempt in range(5)):
             raise ValueError(f"tissue: myelinated_axons = {parameters.myelinated_axons}, but only {n} fit the block")
@@ -537,7 +538,7 @@ def lay_out(
             failures += 1
     for index, cell in enumerate(layout.cells):
         if cell.kind == "dendrite":
-            layout.grow_spines(index, dendrite, parameters.spine_density_scale)
+            layout.grow_spines(index, dendrite, enrichment.synapses)
     layout.lay_partners(axon)
     if parameters.astrocyte_fraction > 0:
         layout.lay_astrocyte(astrocyte, BRANCH_SHARE * parameters.astrocyte_fraction * volume)

@@ -58,13 +58,12 @@ class TissueParameters(BaseModel):
     astrocyte_class: str = "astrocyte_process"
     dendrite_shaft_fraction: Fraction = Field(0.3, description="share of the block that dendrite shafts take")
     astrocyte_fraction: Fraction = Field(0.08, description="share of the astrocyte, branches and leaflets")
-    spine_density_scale: float = Field(1.0, ge=0, le=5, description="spines per µm over the class's density")
-    myelinated_axons: int = Field(0, ge=0, le=20)
+    myelinated_axons: int = Field(0, ge=0, le=20, description="that cross the block, before enrichment")
 
     synapse_probability: float = Field(0.95, ge=0, le=1, description="that a spine head facing an axon has a synapse")
     shaft_synapse_probability: float = Field(0.25, ge=0, le=1, description="that a free bouton makes one with a shaft")
     vesicle_density_per_um3: float = Field(
-        1540, ge=0, le=9000, description="of a bouton's volume, within reach of the active zone"
+        3800, ge=0, le=9000, description="of a bouton's volume, within reach of the active zone"
     )
     nodes_of_ranvier_per_um: float = Field(0.01, ge=0, le=1, description="along myelinated axons")
     enrichment: Enrichment = Enrichment()

@@ -204,7 +204,7 @@ def find_synapses(
                 s.pre_id == index + 1 and np.linalg.norm(s.position_um - bouton.centre_um) < bouton.radius_um + 0.3
                 for s in synapses
             )
-            if taken or rng.random() > parameters.shaft_synapse_probability:
+            if taken or rng.random() > parameters.shaft_synapse_probability * parameters.enrichment.synapses:
                 continue
             contacts = contacts_near(arrivals, index, bouton.centre_um, bouton.radius_um + 0.12, dendrites)
             if contacts and contacts[0].area_um2 > 0.02:
@@ -277,7 +277,7 @@ class Surroundings:
 
         It reaches under both and is to be painted before the cells, which cut it to the space between them.
         """
-        between = np.minimum(0.004 - self.depth_um, self.depth_um + 1.6 * CLEFT_UM)
+        between = np.minimum(0.004 - self.depth_um, self.depth_um + CLEFT_UM + 0.003)
         return _plate(self.grid, np.minimum(between, self.within_um))
 
 
@@ -290,6 +290,7 @@ def widened(grid: Grid, depth_um: FloatArray, synapses: list[Synapse], sheet_um:
     """A cell's depth field with its surface drawn back at its synapses, so that their clefts are CLEFT_UM wide.
 
     depth_um: (nx, ny, nz) below the surface that leaves half of a space sheet_um wide; it is changed in place.
+    synapses: those of the cell.
     """
     back = 0.5 * (CLEFT_UM - sheet_um)
     if back <= 0:

@@ -14,7 +14,7 @@ RADIUS_SD_UM = 0.0022
 LARGEST_UM = 0.029
 DOCKING_GAP_UM = 0.001
 BEYOND = CIRCUMSCRIBED[1]
-TRIES = 14  # candidates per vesicle asked for; random sequential addition jams before all places are taken
+TRIES = 40  # candidates per vesicle asked for; most fall outside a thin axon, and the crowd jams in the end
 
 
 @dataclass(frozen=True)
