@@ -6,23 +6,23 @@ Bits: 0 mitochondrion (its boundary included), 1 mitochondrial_boundary, 2 membr
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
-import edt
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from neuropil.voxelize.volume import Volume
+from neuropil.voxelize.volume import Triple, Volume
 
 from .hash_noise import key_from, normal_line
 from .materials import StructureTable
+from .near_distance import near_distance_nm
 
 CLASS_NAMES = ("mitochondrion", "mitochondrial_boundary", "membrane", "psd", "vesicle", "myelin_sheath")
 
 Nanometres = Annotated[float, Field(ge=0.0, le=500.0)]
 Mask = npt.NDArray[np.bool_]
+Distances = npt.NDArray[np.float32]
 
 
 class AnnotatorStyle(BaseModel):
@@ -52,42 +52,23 @@ class AnnotatorStyle(BaseModel):
     width_jitter: Annotated[float, Field(ge=0.0, le=0.5)] = 0.1
 
 
-def _depth_nm(labels: npt.NDArray[Any], size_nm: tuple[float, float, float]) -> npt.NDArray[np.float32]:
-    """Distance in nm from each labelled voxel's centre to where its label ends; 0 where the label is 0.
+def _depth_nm(labels: npt.NDArray[Any], deepest_nm: float, size_nm: Triple, in_plane: bool = False) -> Distances:
+    """Distance in nm from each voxel's centre to where its label ends; infinite where it is more than deepest_nm.
 
-    The end is half a voxel before the nearest foreign voxel's centre, taken along the finest axis. The faces
-    of the block are no ends.
+    The end is half a voxel before the nearest other voxel's centre, taken along the finest axis. The faces of the
+    block are no ends.
     """
-    if labels.dtype == np.bool_:
-        labels = labels.view(np.uint8)
-    distance = edt.edt(np.ascontiguousarray(labels), anisotropy=size_nm, black_border=False, parallel=1)
-    distance -= np.float32(0.5 * min(size_nm))
-    return np.asarray(np.where(labels > 0, distance, np.float32(0.0)), dtype=np.float32)
+    half = 0.5 * min(size_nm[1:] if in_plane else size_nm)
+    distance = near_distance_nm(labels, size_nm, deepest_nm + half, in_plane)
+    distance -= np.float32(half)
+    return distance
 
 
-def _grown(mask: Mask, margin_nm: float, size_nm: tuple[float, float, float]) -> Mask:
-    """The mask and everything within margin_nm of it; an empty mask stays empty."""
+def _grown(mask: Mask, margin_nm: float, size_nm: Triple, in_plane: bool = False) -> Mask:
+    """The mask and everything within margin_nm of it, or of it in the same slice; an empty mask stays empty."""
     if margin_nm <= 0.0 or not mask.any():
         return mask
-    # Nothing grows beyond the margin, so the distance is needed in a box around the mask alone.
-    box = []
-    for axis, (count, size) in enumerate(zip(mask.shape, size_nm, strict=True)):
-        there = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        reach = math.ceil(margin_nm / size) + 2
-        box.append(slice(max(0, int(there[0]) - reach), min(count, int(there[-1]) + reach + 1)))
-    grown = mask.copy()
-    near = grown[tuple(box)]
-    near |= _depth_nm(~near, size_nm) <= margin_nm
-    return grown
-
-
-def _grown_in_plane(mask: Mask, margin_nm: float, size_nm: tuple[float, float, float]) -> Mask:
-    grown = mask.copy()
-    for z in np.flatnonzero(mask.any(axis=(1, 2))):
-        outside = np.ascontiguousarray(~mask[z]).view(np.uint8)
-        distance = edt.edt(outside, anisotropy=size_nm[1:], black_border=False, parallel=1)
-        grown[z] |= distance - 0.5 * min(size_nm[1:]) <= margin_nm
-    return grown
+    return np.asarray(mask | (_depth_nm(mask, margin_nm, size_nm, in_plane) <= margin_nm))
 
 
 def annotate(
@@ -117,20 +98,19 @@ def annotate(
     jitter = normal_line(key_from(rng), first_slice, truth.shape[0])
     width = np.maximum(1.0 + style.width_jitter * jitter, 0.3)[:, None, None].astype(np.float32)
     myelin = _grown(of("myelin"), style.myelin_margin_nm, size_nm)
-    inside = (cells > 0) & (_depth_nm(cells, size_nm) <= style.membrane_inside_nm * width)
-    outside = (cells == 0) & (_depth_nm(cells == 0, size_nm) <= style.membrane_outside_nm * width)
+    widest_nm = max(style.membrane_inside_nm, style.membrane_outside_nm) * float(width.max())
+    reach_nm = np.where(cells > 0, style.membrane_inside_nm * width, style.membrane_outside_nm * width)
+    band = _depth_nm(cells, widest_nm, size_nm) <= reach_nm
     organelle = of("mitochondrion", "crista")
-    membrane = (inside | outside) & ~organelle
-    if not (cells > 0).any():
-        membrane[:] = False
-
+    membrane = band & ~organelle
     mitochondrion = organelle | (_grown(organelle, style.mitochondrion_outside_nm, size_nm) & ~membrane & (cells > 0))
-    boundary = mitochondrion & (_depth_nm(mitochondrion, size_nm) <= style.mitochondrial_boundary_nm)
+    deepest_nm = style.mitochondrial_boundary_nm
+    boundary = mitochondrion & (_depth_nm(mitochondrion, deepest_nm, size_nm) <= deepest_nm)
 
     psd = _grown(of("psd", "cleft"), style.psd_margin_nm, size_nm) & ~mitochondrion
     lumen = of("vesicle")
-    seen = lumen & (_depth_nm(lumen, size_nm) >= style.vesicle_cap_nm)
-    vesicle = _grown_in_plane(seen, style.vesicle_margin_nm, size_nm) & ~mitochondrion & ~psd
+    seen = lumen & (_depth_nm(lumen, style.vesicle_cap_nm, size_nm) >= style.vesicle_cap_nm)
+    vesicle = _grown(seen, style.vesicle_margin_nm, size_nm, in_plane=True) & ~mitochondrion & ~psd
     # A vesicle docked at the membrane is drawn as a vesicle only where the membrane's line leaves room.
     vesicle &= lumen | ~membrane
     membrane &= ~psd & ~vesicle & ~myelin
