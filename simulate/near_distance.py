@@ -26,7 +26,7 @@ def _along_rows(labels: Labels, size: float, farthest: float, out: Squares, even
                 end = begin + 1
                 while end < width and labels[z, y, end] == labels[z, y, begin]:
                     end += 1
-                reach = min(np.int64(farthest / size), end - begin)
+                reach = min(int(farthest / size), end - begin)
                 for step in range(reach, 0, -1):
                     square = np.float32((step * size) * (step * size))
                     if begin > 0:
@@ -58,7 +58,7 @@ def _across_rows(
 ) -> None:
     """The squared distances once the rows up to `farthest` above and below (along y or z) are looked at too."""
     depth, height, _ = labels.shape
-    reach = np.int64(farthest / size)
+    reach = int(farthest / size)
     for z in range(depth):
         for y in range(height):
             out[z, y] = before[z, y]
