@@ -30,7 +30,7 @@ from neuropil.simulate.annotator import AnnotatorStyle, annotate
 from neuropil.simulate.fibsem import blur_reach, image_fibsem
 from neuropil.simulate.materials import StructureTable, cell_stains, load_structures
 from neuropil.tissue.block import TissueBlock, build_block
-from neuropil.tissue.block_statistics import WIDEST_GAP_NM
+from neuropil.tissue.block_statistics import WIDEST_GAP_NM, sheets_and_tunnels
 from neuropil.train.classes import CLASS_NAMES, masks_from_bits
 from neuropil.voxelize.block_files import IMAGE, MANIFEST, BlockWriter
 from neuropil.voxelize.replacement import made_once
@@ -146,15 +146,16 @@ def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
             "cells": _cell_records(tissue, recipe, structures, sampled["key"], stain_scale),
             "certificates": {name: bool(holds) for name, holds in tissue.certificates.items()},
             "statistics": {name: float(value) for name, value in tissue.statistics.items()} | statistics,
-            "membrane_gaps_nm": _histogram(tissue.membrane_gaps_nm),
+            "membrane_gaps_nm": _width_histogram(tissue.membrane_gaps_nm),
         }
     )
 
 
-def _histogram(gaps_nm: NDArray[np.float64]) -> dict[str, list[float]]:
-    """How often the extracellular space is how wide, in steps of 2 nm."""
-    counts, edges = np.histogram(gaps_nm, bins=np.arange(0, WIDEST_GAP_NM + 2, 2))
-    return {"edges_nm": edges.tolist(), "counts": counts.tolist()}
+def _width_histogram(gaps_nm: NDArray[np.float64]) -> dict[str, list[float]]:
+    """How often sheets (two cells) and tunnels (three) of the extracellular space are how wide, in steps of 2 nm."""
+    edges = np.arange(0, WIDEST_GAP_NM + 2, 2)
+    sheets, tunnels = (np.histogram(widths, edges)[0].tolist() for widths in sheets_and_tunnels(gaps_nm))
+    return {"edges_nm": edges.tolist(), "sheets": sheets, "tunnels": tunnels}
 
 
 def _block_shape(size_um: tuple[float, float, float], voxel_size_nm: Triple) -> tuple[int, int, int]:

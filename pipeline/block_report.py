@@ -110,8 +110,13 @@ def _widths(gaps: Sequence[dict[str, list[float]]]) -> Figure:
     from matplotlib import pyplot
 
     edges = np.asarray(gaps[0]["edges_nm"])
-    counts = np.sum([g["counts"] for g in gaps], axis=0)
+    counts = {name: np.sum([g[name] for g in gaps], axis=0) for name in ("sheets", "tunnels")}
     figure, axes = pyplot.subplots(figsize=(7, 3), layout="constrained")
-    axes.bar(edges[:-1], counts / counts.sum(), width=np.diff(edges), align="edge", color="#4a86c8")
+    below = np.zeros(len(edges) - 1)
+    for name, colour in (("sheets", "#4a86c8"), ("tunnels", "#d9a441")):
+        share = counts[name] / max(1, sum(c.sum() for c in counts.values()))
+        axes.bar(edges[:-1], share, np.diff(edges), bottom=below, align="edge", color=colour, label=name)
+        below = below + share
     axes.set(xlabel="width of the extracellular space, nm", ylabel="share of the membranes", xlim=(0, edges[-1]))
+    axes.legend(frameon=False)
     return plot_figure(figure)

@@ -25,6 +25,8 @@ from .synapses import Synapse
 
 KINDS = ("axon", "dendrite", "astrocyte", "myelinated_axon")
 WIDEST_GAP_NM = 100.0
+TUNNEL_NM = 60.0  # three cells within this of a place make it part of a tunnel
+LONGEST_EDGE_UM = 0.08  # of a cell's triangles
 PROFILE_PIXEL_UM = 0.01
 LEAST_PROFILE_UM2 = 0.0009  # nine pixels of 10 nm: what a segmentation of a real section would keep
 # A varicosity is a stretch wider than the axon's median that somewhere is this much wider.
@@ -248,8 +250,10 @@ def membrane_area_um2(cells: list[Cell], size_um: tuple[float, float, float]) ->
 def membrane_gaps_nm(
     cells: list[Cell], size_um: tuple[float, float, float], rng: np.random.Generator, places: int = 24, each: int = 50
 ) -> FloatArray:
-    """Width in nm of the extracellular space at random places of the membranes, (n,): the distance from there to the
-    nearest other cell's surface, measured on the meshes. Places with nothing within WIDEST_GAP_NM count as that wide.
+    """At random places of the membranes, (n, 2) in nm: how far the nearest other cell's surface is, and a third cell's.
+
+    The first is the width of the extracellular space there; the second says whether two cells or more meet. Both
+    are measured on the meshes; what is farther than WIDEST_GAP_NM counts as that far.
     """
     reach = WIDEST_GAP_NM / 1000
     edge = min(0.25, *size_um)
@@ -268,24 +272,38 @@ def membrane_gaps_nm(
             continue
         chosen = rng.choice(len(near), size=each, p=weight / weight.sum())
         widths.append(_nearest_foreign(corners, owner[near], chosen, reach))
-    return 1000 * np.concatenate(widths) if widths else np.empty(0)
+    return 1000 * np.concatenate(widths) if widths else np.empty((0, 2))
 
 
 @numba.njit(cache=True, nogil=True)
 def _nearest_foreign(
     corners: FloatArray, owner: npt.NDArray[np.int64], chosen: npt.NDArray[np.int64], reach: float
 ) -> FloatArray:
-    out = np.empty(len(chosen))
+    out = np.empty((len(chosen), 2))
     for n in range(len(chosen)):
         t = corners[chosen[n]]
         point = (t[0] + t[1] + t[2]) / 3
-        best = reach * reach
+        nearest, partner, third = reach * reach, -1, reach * reach
         for m in range(corners.shape[0]):
-            if owner[m] == owner[chosen[n]]:
+            who = owner[m]
+            if who == owner[chosen[n]]:
                 continue
             far = corners[m, 0] - point
-            if far[0] * far[0] + far[1] * far[1] + far[2] * far[2] > (np.sqrt(best) + 0.08) ** 2:
+            bound = nearest if who == partner else third
+            if far[0] * far[0] + far[1] * far[1] + far[2] * far[2] > (np.sqrt(bound) + LONGEST_EDGE_UM) ** 2:
                 continue
-            best = min(best, point_triangle_distance2(point, corners[m]))
-        out[n] = np.sqrt(best)
+            distance = point_triangle_distance2(point, corners[m])
+            if distance < nearest:
+                if who != partner:
+                    third, partner = nearest, who
+                nearest = distance
+            elif who != partner:
+                third = min(third, distance)
+        out[n, 0], out[n, 1] = np.sqrt(nearest), np.sqrt(third)
     return out
+
+
+def sheets_and_tunnels(gaps_nm: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Widths (n,) where two cells face each other, and (m,) where a third is within TUNNEL_NM; from (n + m, 2)."""
+    tunnel = gaps_nm[:, 1] < TUNNEL_NM
+    return gaps_nm[~tunnel, 0], gaps_nm[tunnel, 0]

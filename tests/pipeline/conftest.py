@@ -16,6 +16,7 @@ blocks: 2
 tissue:
   size_um: [0.6, 0.6, 0.4]
   margin_um: 0.05
+  extracellular_fraction: 0.15  # thin slices of cells leave more than a large block does
 voxel_size_nm: [10, 10, 10]
 patches: {patch_px: 32}
 training:

@@ -9,6 +9,7 @@ import trimesh
 from pydantic import ValidationError
 
 from neuropil.tissue.block import TissueBlock, build_block
+from neuropil.tissue.block_statistics import sheets_and_tunnels
 from neuropil.tissue.certificate import is_closed, volume_um3
 from neuropil.tissue.parameters import TissueParameters
 from neuropil.voxelize.solid import Box, Part, voxelize
@@ -123,9 +124,12 @@ def test_swelling_changes_neither_the_cells_nor_who_touches_whom() -> None:
     ]
     assert inner[0] == inner[1] and inner[0]
     assert moved <= {s.structure for s in fixed.solids}
-    sheets = [np.median(block.membrane_gaps_nm) for block in (loose, fixed)]
-    assert sheets[0] > 2 * sheets[1]
-    assert np.quantile(loose.membrane_gaps_nm, 0.9) > 1.5 * np.quantile(loose.membrane_gaps_nm, 0.1)
+    (loose_sheets, loose_tunnels), (sheets, tunnels) = (
+        sheets_and_tunnels(block.membrane_gaps_nm) for block in (loose, fixed)
+    )
+    assert np.median(loose_sheets) > 2 * np.median(sheets)
+    for narrow, wide in ((loose_sheets, loose_tunnels), (sheets, tunnels)):
+        assert np.median(wide) > 1.1 * np.median(narrow)
 
 
 def test_too_little_extracellular_space_is_refused_with_the_share_that_is_left() -> None:

@@ -37,7 +37,8 @@ def test_distance_of_two_triangles_is_that_of_an_optimizer(one: np.ndarray, othe
 def _together(meshes: list[trimesh.Trimesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     offsets = np.cumsum([0, *(len(m.vertices) for m in meshes)])
     faces = np.vstack([m.faces + o for m, o in zip(meshes, offsets, strict=False)]).astype(np.int32)
-    return np.vstack([m.vertices for m in meshes]), faces, np.repeat(np.arange(len(meshes)), [len(m.faces) for m in meshes])
+    owner = np.repeat(np.arange(len(meshes)), [len(m.faces) for m in meshes])
+    return np.vstack([m.vertices for m in meshes]), faces, owner
 
 
 @pytest.mark.parametrize("seed", range(4))
