@@ -1,5 +1,7 @@
 """Membranes: as wide apart as asked, and the interstices given to the glia."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -59,7 +61,7 @@ def test_the_extracellular_share_is_met_and_cells_only_swell() -> None:
         fitted = membranes.fitted(target, 0.003, points)
         owners.append(fitted.owners(fresh))
         assert (owners[-1] < 0).mean() == pytest.approx(target, abs=0.005)
-    for tight, loose in zip(owners, owners[1:], strict=False):
+    for tight, loose in itertools.pairwise(owners):
         assert ((loose == tight) | (loose == -1)).all()
 
 
