@@ -118,8 +118,9 @@ def cropped(tree: Tree, low_um: NDArray[np.float64], high_um: NDArray[np.float64
         one, other = (low_um - start) / way, (high_um - start) / way
     within = (start >= low_um) & (start <= high_um)
     still = way == 0
-    enter = np.where(still, np.where(within, 0.0, np.inf), np.minimum(one, other)).max(axis=1, initial=0.0)
-    leave = np.where(still, np.where(within, 1.0, -np.inf), np.maximum(one, other)).min(axis=1, initial=1.0)
+    enters = np.where(still, np.where(within, -np.inf, np.inf), np.minimum(one, other))
+    leaves = np.where(still, np.where(within, np.inf, -np.inf), np.maximum(one, other))
+    enter, leave = enters.max(axis=1, initial=0.0), leaves.min(axis=1, initial=1.0)
     is_in = ((tree.points_um >= low_um) & (tree.points_um <= high_um)).all(axis=1)
     crosses = (leave > enter) | (is_in[parent] & is_in[child])
     starts_new = crosses & ~is_in[parent]
@@ -132,13 +133,19 @@ def cropped(tree: Tree, low_um: NDArray[np.float64], high_um: NDArray[np.float64
     parts = cones_of(tree)
     radius_from, radius_to = parts.cones[: len(child), 6], parts.cones[: len(child), 7]
 
-    def on_face(which: NDArray[np.bool_], share: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-        at = share[which, None]
-        places = np.clip(start[which] + at * way[which], low_um, high_um)
-        return places, radius_from[which] + share[which] * (radius_to - radius_from)[which]
+    def on_face(
+        which: NDArray[np.bool_], share: NDArray[np.float64], axis: NDArray[np.int64], comes_in: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        rows = np.flatnonzero(which)
+        places = start[rows] + share[rows, None] * way[rows]
+        places = np.clip(places, low_um, high_um)
+        cut = axis[rows]
+        at_low = (way[rows, cut] > 0) == comes_in
+        places[np.arange(len(rows)), cut] = np.where(at_low, low_um[cut], high_um[cut])
+        return places, radius_from[rows] + share[rows] * (radius_to - radius_from)[rows]
 
-    entry_places, entry_radii = on_face(starts_new, enter)
-    exit_places, exit_radii = on_face(ends_new, leave)
+    entry_places, entry_radii = on_face(starts_new, enter, enters.argmax(axis=1), True)
+    exit_places, exit_radii = on_face(ends_new, leave, leaves.argmin(axis=1), False)
     entries = count + np.arange(len(entry_places))
     exits = count + len(entry_places) + np.arange(len(exit_places))
     above = np.where(is_in[parent], number[parent], -1)

@@ -139,7 +139,8 @@ def _refuse_jam(counts: list[int], sources: list[NeuronClass | Tree], parameters
             radius = float(source.radii_um[0])
         else:
             assert source.arbor is not None
-            radius = float(source.arbor.soma_radius_um.quantile(0.5))
+            soma = source.arbor.soma_radius_um
+            radius = float(soma.quantile(0.5)) if soma is not None else 0.0
         taken += count * 4 / 3 * np.pi * (radius + SOMA_GAP_UM / 2) ** 3
     # Only their centres have to lie in the block.
     room = JAMMED_SHARE * parameters.volume_um3

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -27,17 +28,19 @@ SWEEP_EXCESS = 0.12
 # A soma's surface has 32 corners around.
 SOMA_EXCESS = 0.01
 # Pairs within the gap and this are watched until the next search.
-SKIN_UM = 0.2
+SKIN_UM = 0.15
 # Pushed this much farther than the gap, so that the last nanometre is not approached for ever.
 SLACK_UM = 0.02
-SEARCHES = 60
+SEARCHES = 45
 PUSHES = 5
+# Once nothing is smoothed any more, few pairs are left, and these are pushed for longer.
+LAST_PUSHES = 20
 # No point moves farther in one push: neurites that meet a soma are led round it step by step.
 LONGEST_PUSH_UM = 0.8
 # Smoothing draws displacements towards their neighbours' by this share per push; it fades to nothing, since it holds
 # what pushes and what is pushed in balance a little too near each other.
 SMOOTHING = 0.4
-SMOOTHED_SEARCHES = 30
+SMOOTHED_SEARCHES = 20
 # A neurite that has moved farther than this counts as led round.
 REROUTED_UM = 0.2
 
@@ -85,24 +88,21 @@ def separate(trees: Sequence[Tree], gap_um: float) -> Separated:
         if not (distances[~own] < gap_um).any():
             break
         smoothing = SMOOTHING * max(0.0, 1 - search / SMOOTHED_SEARCHES) ** 2
-        for _ in range(PUSHES):
-            _push(points, moved, cones, starts, ends, yields, pairs, gap_um + SLACK_UM)
+        # Which points have moved since the search: pairs of others keep the distance that was found.
+        shifted = np.full(len(points), smoothing > 0)
+        for _ in range(PUSHES if smoothing else LAST_PUSHES):
+            _push(points, moved, cones, starts, ends, yields, pairs, distances, shifted, gap_um + SLACK_UM)
             if smoothing:
                 moved = _smoothed(moved, parents, yields, smoothing)
-            cones[:, :3], cones[:, 3:6] = (points + moved)[starts], (points + moved)[ends]
+        cones[:, :3], cones[:, 3:6] = (points + moved)[starts], (points + moved)[ends]
     placed = points + moved
-    keep = _kept(cones, ends, yields > 0, owners, parents, placed, gap_um)
     far = np.linalg.norm(moved, axis=1) > REROUTED_UM
-    done: list[Tree | None] = []
-    rerouted, lost = [], []
-    for tree, first, last in zip(trees, offsets[:-1], offsets[1:], strict=True):
-        whole = Tree(placed[first:last], tree.radii_um, tree.parents, tree.types)
-        kept = keep[first:last]
-        rest = whole if kept.all() else sub_forest(whole, kept)
-        done.append(rest)
-        lost.append(float(whole.segment_lengths_um[~kept].sum()))
-        rerouted.append(far[first:last])
-    return Separated(done, rerouted, lost)
+    spans = [slice(first, last) for first, last in pairwise(offsets)]
+    done: list[Tree | None] = [
+        Tree(placed[span], tree.radii_um, tree.parents, tree.types) for tree, span in zip(trees, spans, strict=True)
+    ]
+    lost = _cut_apart(done, gap_um)
+    return Separated(done, [far[span] for span in spans], lost)
 
 
 @numba.njit(cache=True)
@@ -114,9 +114,14 @@ def _push(
     ends: NDArray[np.int64],
     yields: NDArray[np.float64],
     pairs: NDArray[np.int64],
+    distances: NDArray[np.float64],
+    shifted: NDArray[np.bool_],
     target: float,
 ) -> None:
-    """Push each pair of cones that is nearer than `target` apart, one after the other, in `moved`."""
+    """Push each pair of cones that is nearer than `target` apart, one after the other, in `moved`.
+
+    distances: of the pairs, as long as none of their points is marked in `shifted`, which is kept up to date.
+    """
     cone = np.empty((2, 8))
     away, tangent = np.empty(3), np.empty(3)
     index = np.empty(4, np.int64)
@@ -125,6 +130,12 @@ def _push(
         for side in range(2):
             n = pairs[pair, side]
             index[2 * side], index[2 * side + 1] = starts[n], ends[n]
+        if distances[pair] >= target and not (
+            shifted[index[0]] or shifted[index[1]] or shifted[index[2]] or shifted[index[3]]
+        ):
+            continue
+        for side in range(2):
+            n = pairs[pair, side]
             for axis in range(3):
                 cone[side, axis] = points[starts[n], axis] + moved[starts[n], axis]
                 cone[side, 3 + axis] = points[ends[n], axis] + moved[ends[n], axis]
@@ -168,6 +179,8 @@ def _push(
         for k in range(4):
             step = scale * yields[index[k]] * weight[k]
             step = min(LONGEST_PUSH_UM, max(-LONGEST_PUSH_UM, step))
+            if step != 0:
+                shifted[index[k]] = True
             for axis in range(3):
                 moved[index[k], axis] += step * away[axis]
 
@@ -244,33 +257,42 @@ def _smoothed(
     return total
 
 
-def _kept(
-    cones: Cones,
-    ends: NDArray[np.int64],
-    movable: NDArray[np.bool_],
-    owners: NDArray[np.int64],
-    parents: NDArray[np.int64],
-    placed: NDArray[np.float64],
-    gap_um: float,
-) -> NDArray[np.bool_]:
-    """Which points stay when, of each pair still too near, the one with less beyond it is cut off."""
-    keep = np.ones(len(placed), dtype=bool)
-    pairs = near_pairs(cones, owners, gap_um)[0]
-    if not len(pairs):
-        return keep
-    lengths = np.where(parents >= 0, np.linalg.norm(placed - placed[np.maximum(parents, 0)], axis=1), 0.0)
-    beyond = _summed_to_root(lengths, parents)
-    for one, other in pairs.tolist():
-        if not (keep[ends[one]] and keep[ends[other]]):
-            continue
-        candidates = [n for n in (one, other) if movable[ends[n]]]
-        doomed = min(candidates, key=lambda n: float(beyond[ends[n]]))
-        _cut_beyond(int(ends[doomed]), keep, parents)
-    return keep
+def _cut_apart(trees: list[Tree | None], gap_um: float) -> list[float]:
+    """Cut off, in place, of each pair still too near the one with less beyond it; the lengths lost."""
+    lost = [0.0] * len(trees)
+    while True:
+        there = [(k, tree, cones_of(tree)) for k, tree in enumerate(trees) if tree is not None]
+        owners = np.repeat([k for k, _, _ in there], [len(parts.ends) for _, _, parts in there])
+        ends = np.concatenate([parts.ends for _, _, parts in there])
+        movable = np.concatenate([~np.isin(parts.types, (SOMA, VESSEL)) for _, _, parts in there])
+        pairs = near_pairs(np.concatenate([widened(parts) for _, _, parts in there]), owners, gap_um)[0]
+        involved = {int(k) for k in owners[pairs.ravel()]}
+        keep = {k: np.ones(len(tree), dtype=bool) for k, tree, _ in there if k in involved}
+        beyond = {k: _summed_to_root(tree.segment_lengths_um, tree.parents) for k, tree, _ in there if k in involved}
+        parents = {k: tree.parents for k, tree, _ in there if k in involved}
+        for pair in pairs.tolist():
+            both = [(int(owners[n]), int(ends[n]), bool(movable[n])) for n in pair]
+            candidates = [(k, point) for k, point, gives_way in both if gives_way]
+            if candidates and all(keep[k][point] for k, point, _ in both):
+                k, point = min(candidates, key=lambda one: float(beyond[one[0]][one[1]]))
+                _cut_beyond(point, keep[k], parents[k])
+        if all(kept.all() for kept in keep.values()):
+            # Nothing is too near, or nothing that is may be cut: somas of several points. The certificate will tell.
+            return lost
+        for k, tree, _ in there:
+            if k in keep and not keep[k].all():
+                lost[k] += float(tree.segment_lengths_um[~keep[k]].sum())
+                trees[k] = sub_forest(tree, keep[k] & ~_bared(tree, keep[k]))
+
+
+def _bared(tree: Tree, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Roots from which nothing starts any more, and which are no somas."""
+    left = np.bincount(tree.parents[keep & (tree.parents >= 0)], minlength=len(tree))
+    return np.asarray((tree.parents < 0) & (tree.types != SOMA) & (tree.child_counts > 0) & (left == 0))
 
 
 @numba.njit(cache=True)
-def _summed_to_root(values: NDArray[np.float64], parents: NDArray[np.int64]) -> NDArray[np.float64]:
+def _summed_to_root(values: NDArray[np.float64], parents: NDArray[np.int32]) -> NDArray[np.float64]:
     total = values.copy()
     for n in range(len(total) - 1, -1, -1):
         if parents[n] >= 0:
@@ -279,7 +301,7 @@ def _summed_to_root(values: NDArray[np.float64], parents: NDArray[np.int64]) -> 
 
 
 @numba.njit(cache=True)
-def _cut_beyond(first: int, keep: NDArray[np.bool_], parents: NDArray[np.int64]) -> None:
+def _cut_beyond(first: int, keep: NDArray[np.bool_], parents: NDArray[np.int32]) -> None:
     """Drop a point and all that hangs on it; parents stand before their children."""
     keep[first] = False
     for n in range(first + 1, len(keep)):
