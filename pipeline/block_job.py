@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from neuropil.morphology.neuron_class import load_class
 from neuropil.morphology.swc import write_swc
 from neuropil.simulate.annotator import AnnotatorStyle, annotate
 from neuropil.simulate.fibsem import blur_reach, image_fibsem
+from neuropil.simulate.hash_noise import key_from
 from neuropil.simulate.materials import StructureTable, cell_stains, load_structures
 from neuropil.tissue.block import TissueBlock, build_block
 from neuropil.tissue.block_statistics import WIDEST_GAP_NM, sheets_and_tunnels
@@ -128,27 +129,42 @@ def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
     image, labels = ARRAY_TYPES[IMAGE], {name: dtype for name, dtype in ARRAY_TYPES.items() if name != IMAGE}
     writer = BlockWriter(folder, shape, recipe.voxel_size_nm, image=image, labels=labels, names=names)
     stain_scale = _stain_scale(recipe, tissue, np.random.default_rng(for_stain))
-    sampled, statistics = _image(recipe, tissue, structures, for_image, for_annotator, stain_scale, writer)
     _write_cells(tissue, folder)
     _write_synapses(tissue, folder / "synapses.csv")
     _write_organelles(tissue, folder / "organelles.csv")
+    # The microscope's key, from which every cell's stain follows, is the first number it draws.
+    key = key_from(np.random.default_rng(for_image))
+    manifest = {
+        "recipe": inputs_of_blocks(recipe),
+        "seed": seed,
+        "index": index,
+        "versions": {name: version(name) for name in _VERSIONS},
+        "structures": {name: s.model_dump() for name, s in structures.structures.items()},
+        "cells": _cell_records(tissue, recipe, structures, key, stain_scale),
+        "certificates": {name: bool(holds) for name, holds in tissue.certificates.items()},
+        "statistics": {name: float(value) for name, value in tissue.statistics.items()},
+        "membrane_gaps_nm": _width_histogram(tissue.membrane_gaps_nm),
+    }
+    materials = recipe.load_appearance().materials.materials
+    parts = tissue_parts(tissue, structures, {name: material.id for name, material in materials.items()})
+    # The meshes of a large block fill gigabytes; from here on the scene alone has them, in its own form.
+    del tissue
+    scene = Scene(_given_away(parts), recipe.voxel_size_nm)
+    manifest["microscope"], drawn = _image(
+        recipe, scene, shape, structures, for_image, for_annotator, stain_scale, writer
+    )
+    manifest["statistics"] |= drawn
     middle = shape[0] // 2
     grey, ids = (np.asarray(writer.array(name)[middle]) for name in (IMAGE, "instances"))
     write_png(side_by_side([grey_rgb(grey), instance_overlay(grey, ids)]), folder / "preview.png")
-    writer.finish(
-        {
-            "recipe": inputs_of_blocks(recipe),
-            "seed": seed,
-            "index": index,
-            "versions": {name: version(name) for name in _VERSIONS},
-            "microscope": sampled,
-            "structures": {name: s.model_dump() for name, s in structures.structures.items()},
-            "cells": _cell_records(tissue, recipe, structures, sampled["key"], stain_scale),
-            "certificates": {name: bool(holds) for name, holds in tissue.certificates.items()},
-            "statistics": {name: float(value) for name, value in tissue.statistics.items()} | statistics,
-            "membrane_gaps_nm": _width_histogram(tissue.membrane_gaps_nm),
-        }
-    )
+    writer.finish(manifest)
+
+
+def _given_away(parts: list[Part]) -> Iterator[Part]:
+    """The parts in their order, each gone from the list, so that its memory is free once it has been used."""
+    parts.reverse()
+    while parts:
+        yield parts.pop()
 
 
 def _width_histogram(gaps_nm: NDArray[np.float64]) -> dict[str, list[float]]:
@@ -229,14 +245,15 @@ def _cell_records(
 
 def _image(
     recipe: Recipe,
-    tissue: TissueBlock,
+    scene: Scene,
+    shape: tuple[int, int, int],
     structures: StructureTable,
     for_image: np.random.SeedSequence,
     for_annotator: np.random.SeedSequence,
     stain_scale: NDArray[np.float32],
     writer: BlockWriter,
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Write image and labels of the block; all that the microscope sampled, and statistics of what was drawn.
+    """Write image and labels of a block of `shape` (z, y, x); all the microscope sampled, and statistics of it all.
 
     The block is worked through in tiles. Each is voxelized with a halo as wide as blur and annotators reach, so
     that no face of a tile or of the block shows, and random numbers go by absolute voxel.
@@ -245,15 +262,13 @@ def _image(
     appearance = recipe.load_appearance()
     profile, materials = appearance.profile, appearance.materials
     microscope = profile.microscope
-    ids = {name: material.id for name, material in materials.materials.items()}
-    scene = Scene(tissue_parts(tissue, structures, ids), size_nm)
     drawn = drawing_reach_nm(profile.annotator)
     halo_z, halo_y, halo_x = (
         max(blur, math.ceil(drawn / nm)) for blur, nm in zip(blur_reach(microscope, size_nm), size_nm, strict=True)
     )
     sampled: dict[str, Any] = {}
     greys, bits = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    for tile in Box((0, 0, 0), _block_shape(tissue.size_um, size_nm)).tiles(TILE_VOXELS):
+    for tile in Box((0, 0, 0), shape).tiles(TILE_VOXELS):
         (z, y, x), (depth, height, width) = tile.origin, tile.shape
         box = Box((z - halo_z, y - halo_y, x - halo_x), (depth + 2 * halo_z, height + 2 * halo_y, width + 2 * halo_x))
         voxels = scene.voxelize(box)

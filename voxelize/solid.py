@@ -7,11 +7,11 @@ shape.
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 
+import numba
 import numpy as np
 
 from . import scanline
@@ -45,7 +45,9 @@ class Part:
     pieces: int = 1
 
     def __post_init__(self) -> None:
-        vertices = np.ascontiguousarray(self.vertices_um, dtype=np.float64)
+        # Single precision is kept, for a large block's vertices fill gigabytes.
+        single = getattr(self.vertices_um, "dtype", None) == np.float32
+        vertices = np.ascontiguousarray(self.vertices_um, dtype=np.float32 if single else np.float64)
         faces = np.ascontiguousarray(self.faces, dtype=np.int32)
         if vertices.ndim != 2 or vertices.shape[1] != 3 or not np.isfinite(vertices).all():
             raise ValueError(
@@ -128,32 +130,27 @@ class VoxelBlock:
     membrane: Volume
 
 
-def _processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 FARTHEST_VOXEL = scanline.LARGEST_STEP // scanline.STEPS_PER_VOXEL
 #: Pencils handed to a thread at a time: few enough to share the work evenly.
 PENCILS_PER_JOB = 8
+#: Faces that are made ready at a time: what that takes is in memory only for so many.
+FACES_PER_BATCH = 1 << 21
 
 
-@dataclass(frozen=True, eq=False)
 class Scene:
     """Parts made ready for any number of boxes at one voxel size.
+
+    Of the parts it keeps nothing: an iterator that gives them away one by one frees their memory meanwhile.
+    threads: 0 for as many as numba may use (NUMBA_NUM_THREADS, else the processors that there are).
 
     Raises ValueError, in one sentence, for a part that is not closed or lies outside the lattice.
     """
 
-    parts: Sequence[Part]
-    voxel_size_nm: Triple
-    threads: int = 0
-    _mesh: _FlatMesh = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "voxel_size_nm", checked_voxel_size(self.voxel_size_nm))
-        object.__setattr__(self, "threads", self.threads or _processors())
-        object.__setattr__(self, "_mesh", _flat_mesh(self.parts, self.voxel_size_nm, self.threads))
+    def __init__(self, parts: Iterable[Part], voxel_size_nm: Sequence[float], threads: int = 0) -> None:
+        self.voxel_size_nm = checked_voxel_size(voxel_size_nm)
+        self.threads = threads or numba.config.NUMBA_NUM_THREADS
+        self._mesh = _flat_mesh(parts, self.voxel_size_nm, self.threads)
+        self._runs = _bounds_of_runs(self._mesh, self.threads)
 
     def voxelize(self, box: Box) -> VoxelBlock:
         """The voxels of `box`. Time goes with the faces that touch the box and the voxels in it."""
@@ -165,7 +162,7 @@ class Scene:
         classes, materials, membrane = (np.empty(box.shape, np.uint8) for _ in range(3))
         size_nm = np.array(self.voxel_size_nm[::-1])
         with ThreadPoolExecutor(self.threads) as pool:
-            entries, entry_start = _entries_by_pencil(mesh, extent, pencils, self.threads, pool)
+            entries, entry_start = _entries_by_pencil(mesh, self._runs, extent, pencils, self.threads, pool)
 
             def paint(first: int) -> None:
                 scanline.paint_pencils(
@@ -207,7 +204,7 @@ def voxelize(parts: Sequence[Part], box: Box, voxel_size_nm: Sequence[float], th
 
     Raises ValueError for a part that is not closed.
     """
-    return Scene(parts, checked_voxel_size(voxel_size_nm), threads).voxelize(box)
+    return Scene(parts, voxel_size_nm, threads).voxelize(box)
 
 
 def voxelize_tiles(
@@ -218,7 +215,7 @@ def voxelize_tiles(
     threads: int = 0,
 ) -> Iterator[tuple[Box, VoxelBlock]]:
     """Each tile of `box` and its voxels, x fastest, in the memory of one tile; as `voxelize` gives them."""
-    scene = Scene(parts, checked_voxel_size(voxel_size_nm), threads)
+    scene = Scene(parts, voxel_size_nm, threads)
     for tile in box.tiles(tile_shape):
         yield tile, scene.voxelize(tile)
 
@@ -228,10 +225,11 @@ def check_closed(part: Part) -> None:
     _flat_mesh([part], (1.0, 1.0, 1.0), 1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _FlatMesh:
     """All parts end to end, and of each its pieces: steps (n, 3) int32 x, y, z; faces (m, 3) int32, each counting
-    from its piece's start; all the rest one entry per piece.
+    from its piece's start; spreads (m,) uint8; the starts, one more than there are pieces; all the rest one entry per
+    piece.
     """
 
     steps: np.ndarray
@@ -248,16 +246,49 @@ class _FlatMesh:
     classes: np.ndarray
     materials: np.ndarray
 
+    def append(self, other: _FlatMesh) -> None:
+        """Put other parts behind. Each array is enlarged where it is, which large ones are without a copy."""
+        other.vertex_start = other.vertex_start[1:] + self.vertex_start[-1]
+        other.face_start = other.face_start[1:] + self.face_start[-1]
+        for entry in fields(self):
+            array, more = getattr(self, entry.name), getattr(other, entry.name)
+            before = len(array)
+            array.resize((before + len(more), *array.shape[1:]), refcheck=False)
+            array[before:] = more
+
 
 def _each_piece(parts: Sequence[Part], values: Sequence[float]) -> np.ndarray:
     """One value per part, repeated for each of its pieces."""
-    return np.repeat(np.asarray(values), [part.pieces for part in parts])
+    return np.repeat(np.asarray(values), np.array([part.pieces for part in parts], np.int64))
 
 
-def _flat_mesh(parts: Sequence[Part], voxel_size_nm: Triple, threads: int) -> _FlatMesh:
+def _flat_mesh(parts: Iterable[Part], voxel_size_nm: Triple, threads: int) -> _FlatMesh:
+    batches = _batches(parts)
+    mesh = _flat_batch(*next(batches), voxel_size_nm, threads)
+    for first, batch in batches:
+        mesh.append(_flat_batch(first, batch, voxel_size_nm, threads))
+    return mesh
+
+
+def _batches(parts: Iterable[Part]) -> Iterator[tuple[int, list[Part]]]:
+    """Lists of parts of FACES_PER_BATCH faces or a little more, each with the number of its first part."""
+    batch: list[Part] = []
+    first = faces = 0
+    for part in parts:
+        batch.append(part)
+        faces += len(part.faces)
+        if faces >= FACES_PER_BATCH:
+            count = len(batch)
+            yield first, batch
+            batch, first, faces = [], first + count, 0
+    yield first, batch
+
+
+def _flat_batch(first_part: int, parts: Sequence[Part], voxel_size_nm: Triple, threads: int) -> _FlatMesh:
+    """Some parts, of which the first is number `first_part`."""
     count = sum(part.pieces for part in parts)
-    vertices = np.concatenate([part.vertices_um for part in parts] or [np.empty((0, 3))])
-    faces = np.concatenate([_piecewise(part) for part in parts] or [np.empty((0, 3), np.int32)])
+    vertices = np.concatenate([np.empty((0, 3)), *(part.vertices_um for part in parts)], dtype=np.float64)
+    faces = np.concatenate([np.empty((0, 3), np.int32), *(_piecewise(part) for part in parts)])
     vertices_each = _each_piece(parts, [len(part.vertices_um) // part.pieces for part in parts])
     faces_each = _each_piece(parts, [len(part.faces) // part.pieces for part in parts])
     vertex_start = np.append(0, np.cumsum(vertices_each)).astype(np.int64)
@@ -293,7 +324,7 @@ def _flat_mesh(parts: Sequence[Part], voxel_size_nm: Triple, threads: int) -> _F
 
     membranes_nm = _each_piece(parts, [part.membrane_nm for part in parts]).astype(np.float64)
     axes, leans = np.empty(vertices.shape), np.empty(len(vertices))
-    spreads = np.empty(len(faces), np.float32)
+    spreads = np.empty(len(faces), np.uint8)
 
     def spread(first: int, last: int) -> None:
         scanline.face_spreads(
@@ -317,7 +348,7 @@ def _flat_mesh(parts: Sequence[Part], voxel_size_nm: Triple, threads: int) -> _F
         list(pool.map(spread, cuts[:-1], cuts[1:]))
     for piece in np.flatnonzero(faults)[:1]:
         part = int(part_of[piece])
-        name = f"part {part} (instance {parts[part].instance}, class {parts[part].class_id})"
+        name = f"part {first_part + part} (instance {parts[part].instance}, class {parts[part].class_id})"
         if faults[piece] == 2:
             raise ValueError(f"{name} lies more than {FARTHEST_VOXEL} voxels away from the lattice's origin.")
         raise ValueError(
@@ -368,8 +399,22 @@ def _open_edges(part: Part) -> int:
     return int(np.count_nonzero(counts % 2))
 
 
+def _bounds_of_runs(mesh: _FlatMesh, threads: int) -> np.ndarray:
+    """Lowest x, y, z and highest y, z of every run of faces, (runs, 5) int32."""
+    count = -(-len(mesh.faces) // scanline.RUN)
+    runs = np.empty((count, 5), np.int32)
+    cuts = np.linspace(0, count, threads + 1).astype(np.int64)
+
+    def bound(first: int, last: int) -> None:
+        scanline.bound_runs(mesh.steps, mesh.faces, mesh.vertex_start, mesh.face_start, first, last, runs)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(bound, cuts[:-1], cuts[1:]))
+    return runs
+
+
 def _entries_by_pencil(
-    mesh: _FlatMesh, extent: np.ndarray, pencils: int, threads: int, pool: ThreadPoolExecutor
+    mesh: _FlatMesh, runs: np.ndarray, extent: np.ndarray, pencils: int, threads: int, pool: ThreadPoolExecutor
 ) -> tuple[np.ndarray, np.ndarray]:
     """The faces that concern each pencil of the box, in their order, and where each pencil's begin."""
     cuts = np.linspace(0, mesh.face_start[-1], threads + 1).astype(np.int64)
@@ -383,6 +428,7 @@ def _entries_by_pencil(
             mesh.face_start,
             mesh.bounds,
             mesh.reaches,
+            runs,
             extent,
             cuts[thread],
             cuts[thread + 1],

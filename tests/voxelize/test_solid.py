@@ -1,6 +1,9 @@
 """The voxelizer against volumes that are known, against winding numbers, and against itself tile by tile."""
 
+import gc
+import weakref
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import open3d
@@ -9,6 +12,7 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neuropil.voxelize import solid
 from neuropil.voxelize.solid import Box, Part, Scene, VoxelBlock, check_closed, voxelize, voxelize_tiles
 
 ISOTROPIC = (5.0, 5.0, 5.0)
@@ -190,6 +194,35 @@ def test_threads_and_repetition_do_not_matter() -> None:
     one = voxelize(parts, box, ISOTROPIC, threads=1)
     for threads in (2, 3):
         same(voxelize(parts, box, ISOTROPIC, threads=threads), one, box, box)
+
+
+def test_batches_and_runs_of_faces_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, size, outer = scene_of_everything(), (8.0, 6.0, 5.0), Box((-10, -7, -3), (75, 90, 100))
+    whole = voxelize(parts, outer, size)
+    monkeypatch.setattr(solid, "FACES_PER_BATCH", 300)
+    scene = Scene(iter(parts), size)
+    for box in outer.tiles((20, 30, 100)):
+        same(scene.voxelize(box), whole, box, outer)
+    opened = Part(parts[9].vertices_um, parts[9].faces[1:], 5)
+    with pytest.raises(ValueError, match=r"part 14 \(instance 5, class 0\) is not closed"):
+        Scene([*parts, opened], size)
+
+
+def test_a_scene_holds_on_to_no_part() -> None:
+    left = scene_of_everything()
+    arrays = [weakref.ref(one.vertices_um) for one in left]
+    scene = Scene((left.pop(0) for _ in range(len(left))), ISOTROPIC)
+    gc.collect()
+    assert [array() for array in arrays] == [None] * 14
+    assert scene.voxelize(Box((0, 0, 0), (80, 120, 90))).instances.data.any()
+
+
+def test_single_precision_is_enough_and_kept() -> None:
+    parts, box = scene_of_everything(), Box((0, 0, 0), (80, 120, 90))
+    single = [replace(one, vertices_um=one.vertices_um.astype(np.float32)) for one in parts]
+    assert all(one.vertices_um.dtype == np.float32 for one in single)
+    double = [replace(one, vertices_um=one.vertices_um.astype(np.float64)) for one in single]
+    same(voxelize(single, box, ISOTROPIC), voxelize(double, box, ISOTROPIC), box, box)
 
 
 def test_later_parts_overwrite() -> None:
