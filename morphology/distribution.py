@@ -9,14 +9,21 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 from scipy import special
 
-Kind = Literal["constant", "normal", "lognormal", "uniform", "gamma"]
+# Shares of the samples that lie below a table's quantiles: closer towards the ends, where tails are long.
+TABLE_SHARES = np.array(
+    [0, 0.005, 0.02, 0.05, 0.1, 0.15, 0.2, 0.275, 0.35, 0.425, 0.5]
+    + [0.575, 0.65, 0.725, 0.8, 0.85, 0.9, 0.95, 0.98, 0.995, 1]
+)
+
+Kind = Literal["constant", "normal", "lognormal", "uniform", "gamma", "table"]
 
 
 class Distribution(BaseModel):
     """One quantity's distribution, optionally cut off at `low` and `high`.
 
     `mean` and `sd` are those of the quantity itself (for `lognormal` too, not of its logarithm), before the
-    cut. Samples come from the inverse of the cut distribution, so that one uniform number gives one sample
+    cut; a `table` gives `quantiles` instead: the values below which `TABLE_SHARES` of the samples lie, joined by
+    straight lines. Samples come from the inverse of the cut distribution, so that one uniform number gives one sample
     and none lies outside [low, high].
 
     Raises:
@@ -30,11 +37,16 @@ class Distribution(BaseModel):
     sd: float | None = None
     low: float | None = None
     high: float | None = None
+    quantiles: tuple[float, ...] | None = None
     source: str
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Distribution:
         self._refuse_wrong_keys()
+        if self.quantiles is not None:
+            count = len(TABLE_SHARES)
+            if len(self.quantiles) != count or not (np.diff(self.quantiles) >= 0).all():
+                raise ValueError(f"quantiles need {count} finite numbers, none below the one before")
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
         if self.mean is None:
@@ -50,15 +62,17 @@ class Distribution(BaseModel):
         return self
 
     def _refuse_wrong_keys(self) -> None:
-        needed = {"constant": ("mean",), "uniform": ("low", "high")}.get(self.kind, ("mean", "sd"))
-        unused = {"constant": ("sd", "low", "high"), "uniform": ("mean", "sd")}.get(self.kind, ())
-        for key in ("mean", "sd", "low", "high"):
+        needed = {"constant": ("mean",), "uniform": ("low", "high"), "table": ("quantiles",)}
+        needs = needed.get(self.kind, ("mean", "sd"))
+        allowed = needs if self.kind in needed else (*needs, "low", "high")
+        for key in ("mean", "sd", "low", "high", "quantiles"):
             value = getattr(self, key)
-            if key in needed and value is None:
-                raise ValueError(f"kind {self.kind} needs {' and '.join(needed)}, but {key} is missing")
-            if key in unused and value is not None:
-                raise ValueError(f"kind {self.kind} uses {' and '.join(needed)} only, but {key} is {value:g}")
-            if value is not None and not np.isfinite(value):
+            if key in needs and value is None:
+                raise ValueError(f"kind {self.kind} needs {' and '.join(needs)}, but {key} is missing")
+            if key not in allowed and value is not None:
+                shown = f"{value:g}" if isinstance(value, float) else "given"
+                raise ValueError(f"kind {self.kind} uses {' and '.join(needs)} only, but {key} is {shown}")
+            if isinstance(value, float) and not np.isfinite(value):
                 raise ValueError(f"{key} is {value}, but allowed are finite numbers")
 
     def quantile(self, probability: ArrayLike) -> NDArray[np.float64]:
@@ -67,13 +81,31 @@ class Distribution(BaseModel):
         if self.kind == "uniform":
             assert self.low is not None and self.high is not None
             return self.low + share * (self.high - self.low)
+        if self.quantiles is not None:
+            return np.interp(share, TABLE_SHARES, self.quantiles)
         assert self.mean is not None
         if self.kind == "constant":
             return np.full(share.shape, self.mean)
-        below = 0.0 if self.low is None else self._share_below(self.low)
-        until = 1.0 if self.high is None else self._share_below(self.high)
+        below = 0.0 if self.low is None else float(self._untruncated_share(np.asarray(self.low)))
+        until = 1.0 if self.high is None else float(self._untruncated_share(np.asarray(self.high)))
         value = self._untruncated_quantile(below + share * (until - below))
         return np.clip(value, self.low, self.high) if (self.low, self.high) != (None, None) else value
+
+    def share_below(self, value: ArrayLike) -> NDArray[np.float64]:
+        """Share of samples below a value, of any shape; of a table, at its first quantile of several equal ones."""
+        given = np.asarray(value, dtype=np.float64)
+        if self.kind == "uniform":
+            assert self.low is not None and self.high is not None
+            return np.clip((given - self.low) / (self.high - self.low), 0.0, 1.0)
+        if self.quantiles is not None:
+            values, first = np.unique(self.quantiles, return_index=True)
+            return np.interp(given, values, TABLE_SHARES[first], left=0.0, right=1.0)
+        if self.kind == "constant":
+            assert self.mean is not None
+            return (given > self.mean).astype(np.float64)
+        below = 0.0 if self.low is None else float(self._untruncated_share(np.asarray(self.low)))
+        until = 1.0 if self.high is None else float(self._untruncated_share(np.asarray(self.high)))
+        return np.clip((self._untruncated_share(given) - below) / (until - below), 0.0, 1.0)
 
     @overload
     def sample(self, rng: np.random.Generator, n: None = None) -> float: ...
@@ -85,15 +117,14 @@ class Distribution(BaseModel):
             return float(self.quantile(rng.random()))
         return self.quantile(rng.random(n))
 
-    def _share_below(self, value: float) -> float:
+    def _untruncated_share(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
         first, second = self._shape()
         if self.kind == "normal":
-            return float(special.ndtr((value - first) / second))
-        if value <= 0:
-            return 0.0
+            return special.ndtr((value - first) / second)
+        positive = np.maximum(value, np.finfo(float).tiny)
         if self.kind == "lognormal":
-            return float(special.ndtr((np.log(value) - first) / second))
-        return float(special.gammainc(first, value / second))
+            return np.where(value > 0, special.ndtr((np.log(positive) - first) / second), 0.0)
+        return np.where(value > 0, special.gammainc(first, positive / second), 0.0)
 
     def _untruncated_quantile(self, share: NDArray[np.float64]) -> NDArray[np.float64]:
         first, second = self._shape()

@@ -7,9 +7,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from neuropil.morphology.arbor_statistics import measure_arbors
 from neuropil.morphology.growth import grow_neurite, grow_neuron
+from neuropil.morphology.morphometry import measure
 from neuropil.morphology.neuron_class import load_class
+from neuropil.morphology.sections import domain_of
 from neuropil.morphology.tree import AXON, DENDRITE, SOMA, SPINE_HEAD, SPINE_NECK, VARICOSITY, Tree
 
 NEURITES = ["unmyelinated_axon", "myelinated_axon", "spiny_dendrite", "astrocyte_process"]
@@ -74,13 +75,15 @@ def test_varicosities_stand_as_densely_as_published() -> None:
 
 
 def test_spines_stand_as_densely_as_the_class_says() -> None:
+    spine = load_class("spiny_dendrite").spine
+    assert spine is not None
     counts = []
     for seed in range(10):
         tree = grown("spiny_dendrite", 20.0, seed)
         starts = (tree.types == SPINE_NECK) & (tree.types[np.maximum(tree.parents, 0)] == DENDRITE)
         counts.append(starts.sum())
         assert (tree.types == SPINE_HEAD).any()
-    assert 1.0 < np.mean(counts) / 20 < 2.0
+    assert np.mean(counts) / 20 == pytest.approx(float(spine.density_per_um.quantile(0.5)), rel=0.15)
 
 
 def test_thicker_necks_carry_larger_heads() -> None:
@@ -118,8 +121,8 @@ def test_path_over_chord_is_the_tortuosity_asked_for(tortuosity: float) -> None:
 )
 def test_arbors_are_as_long_as_the_measured_ones(name: str, swc_type: int, mean_um: float) -> None:
     cells = grown_cells(name)
-    statistics = measure_arbors(cells, swc_type)
-    assert 0.5 * mean_um < np.mean(statistics.length_um) < 1.6 * mean_um
+    found = measure(domain_of(cell, (swc_type,)) for cell in cells)
+    assert 0.5 * mean_um < np.mean(found.length_um) < 1.6 * mean_um
     assert all(cell.types[0] == SOMA and len(cell.roots) == 1 for cell in cells)
 
 
