@@ -19,6 +19,11 @@ from .surface import surface_pieces
 from .sweep import SweptMesh, build_mesh
 
 
+# Bodies that are mostly thicker than this are vessels or bare somas, and seen larger.
+THICK_UM = 1.0
+THICK_FACTOR = 3
+
+
 def cut_to_box(mesh: SweptMesh, low_um: ArrayLike, high_um: ArrayLike) -> SweptMesh:
     """The part of a closed surface inside a box, closed again by the box's faces; empty where there is none."""
     solid = manifold3d.Manifold(
@@ -36,13 +41,15 @@ def cut_to_box(mesh: SweptMesh, low_um: ArrayLike, high_um: ArrayLike) -> SweptM
 def sweep_folder(source: Path, target: Path, size_um: ArrayLike, sides: int) -> None:
     """Sweep every NAME.swc of `source` into NAME.ply in `target`, cut at the box from 0 to `size_um`.
 
+    sides: corners around a neurite; a thick body gets three times as many.
     Writes pieces.json last: for each name, how many trees its skeleton has and how many pieces its surface had
     before the cut. A body that stays outside the box leaves no surface.
     """
     pieces = {}
     for path in sorted(source.glob("*.swc")):
         tree = read_swc(path)
-        whole = build_mesh(tree, sides)
+        is_thick = float(np.median(tree.radii_um)) > THICK_UM
+        whole = build_mesh(tree, THICK_FACTOR * sides if is_thick else sides)
         found = int(surface_pieces(whole.faces, len(whole.vertices_um)).max(initial=-1)) + 1
         pieces[path.stem] = {"trees": len(tree.roots), "pieces": found}
         inside = cut_to_box(whole, (0, 0, 0), size_um)

@@ -80,14 +80,14 @@ _VERSIONS = ("neuropil", "numpy", "numba", "scipy", "trimesh", "zarr", "manifold
 def inputs_of_circuit(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe decides a circuit block's bytes, as JSON keeps it, the files that it names included."""
     assert recipe.circuit is not None
-    sources = {}
+    sources: list[dict[str, Any]] = []
     for group in recipe.circuit.cells:
         source = group.source()
         if isinstance(source, NeuronClass):
-            sources[group.name] = source.model_dump(mode="json")
+            sources.append(source.model_dump(mode="json"))
         else:
             assert group.swc is not None
-            sources[group.name] = {"sha256": hashlib.sha256(group.swc.read_bytes()).hexdigest()}
+            sources.append({"sha256": hashlib.sha256(group.swc.read_bytes()).hexdigest()})
     return recipe.model_dump(mode="json", include={"circuit", "voxel_size_nm"}) | {"cells": sources}
 
 

@@ -38,8 +38,8 @@ def summary(manifest: Mapping[str, Any]) -> str:
     statistics = manifest["statistics"]
     lines = [f"  {name} {value:.4g}" for name, value in sorted(statistics.items())]
     lines += [
-        f"  {row['quantity']}: {row['value']:.4g} {row['unit']}, real {row['target']:.4g} ({row['source']}), "
-        f"ratio {row['ratio']:.2g}"
+        f"  {row['quantity']}: {row['value']:.4g} {row['unit']}".rstrip()
+        + f" (real {row['target']:.4g}, ratio {row['ratio']:.2g})"
         for row in manifest["realism"]
     ]
     failed = [name for name, holds in manifest["certificates"].items() if not holds]

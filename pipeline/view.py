@@ -43,19 +43,28 @@ def write_view(source: str, path: Path, voxel_size_nm: Triple | None) -> None:
 def _block_picture(block: Path) -> Rgb:
     files = read_block(block)
     z, y, x = (n * nm / 1000 for n, nm in zip(files.shape_zyx, files.voxel_size_nm, strict=True))
-    if files.image is not None:
-        meshes = block_meshes(block)
-        flat = sections(files.volume("image"), files.volume("instances"))
-    else:
+    is_circuit = files.image is None
+    if is_circuit:
         meshes = circuit_meshes(block)
         with Image.open(block / "preview.png") as projections:
             flat = np.array(projections.convert("RGB"))
+    else:
+        meshes = block_meshes(block)
+        flat = sections(files.volume("image"), files.volume("instances"))
     with tempfile.TemporaryDirectory() as folder:
         solid = Path(folder) / "cells.png"
         if not draw_meshes(meshes, solid, (x, y, z), VIEW_PX):
             return flat
         with Image.open(solid) as picture:
-            return _stacked(flat, np.array(picture))
+            cells = np.array(picture)
+    return side_by_side([flat, _trimmed(cells)]) if is_circuit else _stacked(flat, cells)
+
+
+def _trimmed(picture: Rgb) -> Rgb:
+    """The picture without the white around what it shows."""
+    drawn = (picture < 250).any(axis=2)
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    return picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else picture
 
 
 def sections(volume: Volume, instances: Volume | None = None) -> Rgb:
