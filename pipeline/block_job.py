@@ -134,7 +134,7 @@ def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
     _write_organelles(tissue, folder / "organelles.csv")
     # The microscope's key, from which every cell's stain follows, is the first number it draws.
     key = key_from(np.random.default_rng(for_image))
-    manifest = {
+    manifest: dict[str, Any] = {
         "recipe": inputs_of_blocks(recipe),
         "seed": seed,
         "index": index,
@@ -149,7 +149,7 @@ def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
     parts = tissue_parts(tissue, structures, {name: material.id for name, material in materials.items()})
     # The meshes of a large block fill gigabytes; from here on the scene alone has them, in its own form.
     del tissue
-    scene = Scene(_given_away(parts), recipe.voxel_size_nm)
+    scene = Scene(given_away(parts), recipe.voxel_size_nm)
     manifest["microscope"], drawn = _image(
         recipe, scene, shape, structures, for_image, for_annotator, stain_scale, writer
     )
@@ -160,7 +160,7 @@ def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
     writer.finish(manifest)
 
 
-def _given_away(parts: list[Part]) -> Iterator[Part]:
+def given_away(parts: list[Part]) -> Iterator[Part]:
     """The parts in their order, each gone from the list, so that its memory is free once it has been used."""
     parts.reverse()
     while parts:
@@ -360,7 +360,13 @@ def _write_synapses(tissue: TissueBlock, path: Path) -> None:
             parts = tissue.synapse_parts[s.id]
             head = "" if s.head_volume_um3 is None else round(s.head_volume_um3, 6)
             row = [s.id, s.pre_id, s.post_id, *_rounded(s.position_um), round(s.psd_area_um2, 6), s.kind, s.on, head]
-            row += [parts.psd_id, parts.active_zone_id, parts.cleft_id, parts.docked, parts.vesicles]
+            row += [
+                parts.psd_id,
+                parts.active_zone_id,
+                parts.cleft_id,
+                len(parts.docked_ids),
+                len(parts.docked_ids | parts.reserve_ids),
+            ]
             table.writerow(row)
 
 

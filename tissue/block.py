@@ -16,10 +16,11 @@ from .block_statistics import measure_block, membrane_gaps_nm
 from .certificate import certify_packing, largest_piece
 from .contents import Contents, Organelle, Solid, SynapseParts
 from .filling import Cell, fill_cell
-from .interior import CellInterior
+from .interior import CellInterior, nodes_beside, only_piece
 from .layout import LaidOutCell, lay_out
 from .membranes import SAMPLES, Membranes, give_interstices
 from .myelin import with_nodes
+from .organelle_certificate import separate
 from .parameters import TissueParameters
 from .polygonize import polygonize
 from .synapses import Synapse, find_synapses, widened
@@ -30,6 +31,9 @@ UNDULATION_UM = (0.045, 0.012)
 UNDULATION_WAVELENGTH_UM = (0.9, 0.3)
 # How far from its sweep a cell's arrivals are followed: no void is so wide.
 REACH_UM = 0.24
+# A grid too coarse for the asked extracellular share is refined by this, down to there.
+FINER = 0.75
+FINEST_SPACING_UM = 0.014
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,9 @@ def build_block(parameters: TissueParameters, rng: np.random.Generator) -> Tissu
         "astrocyte": load_class(parameters.astrocyte_class),
     }
     with watch.stage("layout"):
-        spacing = parameters.grid_spacing_nm / 1000
-        beyond = parameters.margin_um + spacing
-        grid = Grid.around(np.full(3, -beyond), np.asarray(parameters.size_um) + beyond, spacing)
-        warp = Warp.random(grid, UNDULATION_UM, UNDULATION_WAVELENGTH_UM, for_warp)
+        warp = Warp.random(
+            grid_of(parameters, parameters.grid_spacing_nm / 1000), UNDULATION_UM, UNDULATION_WAVELENGTH_UM, for_warp
+        )
         flat = lay_out(
             parameters,
             classes["dendrite"],
@@ -99,16 +102,15 @@ def build_block(parameters: TissueParameters, rng: np.random.Generator) -> Tissu
         laid = [cell.moved(warp.to_tissue) for cell in flat]
         cones = [cell.round_cones() for cell in flat]
     with watch.stage("inflation"):
-        arrivals = earliest_arrivals(grid, cones, REACH_UM, warp, [cell.cone_types() for cell in flat])
-        _give_to_glia(arrivals, flat, parameters)
         samples = for_samples.uniform(0, parameters.size_um, (SAMPLES, 3))
-        membranes, as_filled = place_membranes(parameters, arrivals, warp, samples)
+        arrivals, membranes, as_filled = inflate(parameters, flat, warp, samples)
         synapses = find_synapses(parameters, laid, arrivals, as_filled.sheet_um, for_synapses)
     cells: list[Cell] = []
     contents = Contents()
     seeds = for_cells.spawn(len(laid))
     for index, (cell, window) in enumerate(zip(laid, membranes.windows(len(laid)), strict=True)):
-        if window is None:
+        # Swelling brings no cell into the block that was not there.
+        if window is None or not (as_filled.depth(index, window)[1] > 0).any():
             continue
         with watch.stage("meshing"):
             facing = [s for s in synapses if index + 1 in (s.pre_id, s.post_id)]
@@ -119,22 +121,27 @@ def build_block(parameters: TissueParameters, rng: np.random.Generator) -> Tissu
             continue
         if share < 1:
             contents.count("slivers_dropped")
+            depth = only_piece(depth, nodes_beside(sub, surface[0]))
         cells.append(Cell(index + 1, cell.kind, cell.skeleton, *surface))
         with watch.stage("filling"):
             own = Contents()
+            membrane_side = CellInterior(sub, depth)
             if as_filled is not membranes:
+                body = np.nonzero(depth > 0)
                 sub, depth = as_filled.depth(index, window)
-                widened(sub, depth, facing, as_filled.sheet_um)
+                depth = only_piece(widened(sub, depth, facing, as_filled.sheet_um), body)
             fill_cell(
-                own, cells[-1], cell, CellInterior(sub, depth), classes[cell.kind], facing, cones, warp,
+                own, cells[-1], cell, CellInterior(sub, depth), membrane_side, classes[cell.kind], facing, cones, warp,
                 membranes.sheet_um, parameters, seeds[index],
             )  # fmt: skip
             contents.append(own)
 
     there = {cell.id for cell in cells}  # a partner may have passed by just outside
     synapses = [s for s in synapses if {s.pre_id, s.post_id} <= there]
+    contents.keep_synapses({s.id for s in synapses})
     with watch.stage("certificate"):
         packing = certify_packing([(c.vertices_um, c.faces) for c in cells], parameters.gap_nm / 1000)
+        organelles = separate(contents, cells)
     certificates = {
         "closed": packing.all_closed,
         "one_piece": packing.all_one_piece,
@@ -142,16 +149,46 @@ def build_block(parameters: TissueParameters, rng: np.random.Generator) -> Tissu
         "no_crossing_pairs": packing.crossing_pairs == 0,
         "no_nested_pairs": packing.nested_pairs == 0,
         "gap_kept": packing.least_gap_nm >= packing.asked_gap_nm,
-        "organelles_contained": not contents.uncontained,
+        "organelles_contained": not contents.uncontained and organelles.through_membranes == 0,
+        "organelles_apart": organelles.crossing == organelles.nested == 0,
     }
     with watch.stage("statistics"):
         statistics = measure_block(parameters, cells, laid, contents, synapses, membranes, samples)
+        statistics |= {"organelles": float(organelles.instances), "organelles_left_out": float(organelles.left_out)}
         statistics |= {k: float(v) for k, v in asdict(packing).items() if not isinstance(v, bool)}
         gaps = membrane_gaps_nm(cells, parameters.size_um, for_samples)
     return TissueBlock(
         parameters.size_um, cells, contents.painted(), synapses, contents.synapses, contents.organelles(),
         certificates, statistics, gaps, watch.seconds,
     )  # fmt: skip
+
+
+def grid_of(parameters: TissueParameters, spacing_um: float) -> Grid:
+    """The grid of the built box and one node more on each side."""
+    beyond = parameters.margin_um + spacing_um
+    return Grid.around(np.full(3, -beyond), np.asarray(parameters.size_um) + beyond, spacing_um)
+
+
+def inflate(
+    parameters: TissueParameters, cells: list[LaidOutCell], warp: Warp, samples_um: FloatArray
+) -> tuple[Arrivals, Membranes, Membranes]:
+    """Arrivals, membranes that leave the asked extracellular share, and those within which organelles are placed.
+
+    samples_um: points (n, 3) at which shares are measured. Linear pieces between the grid's nodes cut the corners
+    where three cells meet; where that alone leaves more than the asked share, a finer grid is taken.
+    """
+    spacing = parameters.grid_spacing_nm / 1000
+    while True:
+        grid = grid_of(parameters, spacing)
+        cones = [cell.round_cones() for cell in cells]
+        arrivals = earliest_arrivals(grid, cones, REACH_UM, warp, [cell.cone_types() for cell in cells])
+        _give_to_glia(arrivals, cells, parameters)
+        try:
+            return arrivals, *place_membranes(parameters, arrivals, warp, samples_um)
+        except ValueError:
+            spacing *= FINER
+            if spacing < FINEST_SPACING_UM:
+                raise
 
 
 def _give_to_glia(arrivals: Arrivals, cells: list[LaidOutCell], parameters: TissueParameters) -> None:
@@ -176,7 +213,8 @@ def place_membranes(
     low = np.full(3, -parameters.margin_um)
     high = np.asarray(parameters.size_um) + parameters.margin_um
     least = parameters.least_sheet_um
-    touching = Membranes(arrivals, warp.stretch, least, low, high)
+    stretch = warp.stretch_at(arrivals.grid.nodes().reshape(-1, 3)).reshape(arrivals.grid.shape)
+    touching = Membranes(arrivals, stretch, least, low, high)
     asked = touching.fitted(parameters.extracellular_fraction, least, samples)
     if parameters.filling_fraction == parameters.extracellular_fraction:
         return asked, asked

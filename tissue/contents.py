@@ -1,5 +1,6 @@
 """What lies in the cells of a block: closed solids in the order in which they are painted, and a table of instances."""
 
+import itertools
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -80,14 +81,14 @@ class Organelle:
 class SynapseParts:
     """The instances that make a synapse; 0 for what there was no room for.
 
-    vesicles: how many crowd at its active zone, the docked ones among them.
+    docked_ids, reserve_ids: the vesicles that touch its active zone, and those that crowd behind it.
     """
 
     psd_id: int = 0
     active_zone_id: int = 0
     cleft_id: int = 0
-    docked: int = 0
-    vesicles: int = 0
+    docked_ids: set[int] = field(default_factory=set)
+    reserve_ids: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -164,8 +165,32 @@ class Contents:
             for name in ("psd_id", "active_zone_id", "cleft_id"):
                 if getattr(found, name):
                     setattr(parts, name, getattr(found, name) + shift)
-            parts.docked += found.docked
-            parts.vesicles += found.vesicles
+            parts.docked_ids |= {one + shift for one in found.docked_ids}
+            parts.reserve_ids |= {one + shift for one in found.reserve_ids}
+
+    def drop(self, ids: set[int]) -> None:
+        """Leave out instances and all that belongs to them."""
+        if not ids:
+            return
+        kept: list[tuple[str, Solid]] = []
+        for layer, solid in self.layered:
+            of_pieces = range(solid.organelle_id, solid.organelle_id + solid.pieces)
+            gone = [one - solid.organelle_id for one in of_pieces if one in ids]
+            if not gone or solid.organelle_id == 0:
+                kept.append((layer, solid))
+                continue
+            # The pieces between those that go, each stretch a solid of its own, so that all keep their numbers.
+            edges = [-1, *gone, solid.pieces]
+            kept += [(layer, _stretch(solid, a + 1, b)) for a, b in itertools.pairwise(edges) if b > a + 1]
+            if layer in self.counts:
+                self.count(layer, -len(gone))
+        self.layered = kept
+        for parts in self.synapses.values():
+            for name in ("psd_id", "active_zone_id", "cleft_id"):
+                if getattr(parts, name) in ids:
+                    setattr(parts, name, 0)
+            parts.docked_ids -= ids
+            parts.reserve_ids -= ids
 
     def organelles(self) -> list[Organelle]:
         """The table of instances, by their ids. An instance of several solids counts as its first, the outermost."""
@@ -178,6 +203,25 @@ class Contents:
                 number = solid.organelle_id + n
                 found[number] = Organelle(number, solid.structure, solid.cell_id, volume, tuple(centre))
         return [found[number] for number in sorted(found)]
+
+    def keep_synapses(self, ids: set[int]) -> None:
+        """Leave out what there is of all other synapses, such as those whose partner passes by outside the block."""
+        for number in set(self.synapses) - ids:
+            parts = self.synapses.pop(number)
+            self.drop({parts.psd_id, parts.active_zone_id, parts.cleft_id} - {0})
+
+
+def _stretch(solid: Solid, first: int, stop: int) -> Solid:
+    """Some of a solid's pieces."""
+    vertices = solid.vertices_um.reshape(solid.pieces, -1, 3)
+    faces = solid.faces.reshape(solid.pieces, -1, 3)[first:stop] - first * vertices.shape[1]
+    return replace(
+        solid,
+        vertices_um=vertices[first:stop].reshape(-1, 3),
+        faces=faces.reshape(-1, 3).astype(np.int32),
+        organelle_id=solid.organelle_id + first,
+        pieces=stop - first,
+    )
 
 
 def _volumes(solid: Solid) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -66,6 +66,7 @@ def fill_cell(
     cell: Cell,
     laid: LaidOutCell,
     interior: CellInterior,
+    membrane_side: CellInterior,
     neuron_class: NeuronClass,
     synapses: list[Synapse],
     cones: list[RoundCones],
@@ -76,6 +77,8 @@ def fill_cell(
 ) -> None:
     """The cell's body and all that lies in it. gap_um: width of the extracellular space between two cells.
 
+    interior: within which organelles find their places; membrane_side: the depth below the cell's surface as it is,
+    which synaptic densities follow; the same unless the cell has swollen since it was filled.
     synapses: those of the block; cones: every cell's sweep before the warp. The numbers drawn are the cell's own.
     """
     if cell.kind == "myelinated_axon":
@@ -89,7 +92,7 @@ def fill_cell(
     contents.add(cell.kind, cell.id, (cell.vertices_um, cell.faces))
     own = [s for s in synapses if cell.id in (s.pre_id, s.post_id)]
     for synapse in own:
-        _add_densities(contents, cell, interior, synapse, cones, warp, gap_um, rng)
+        _add_densities(contents, cell, interior, membrane_side, synapse, cones, warp, gap_um, rng)
     if cell.kind == "axon":
         _fill_axon(contents, cell, laid, interior, neuron_class, own, parameters, rng)
     elif cell.kind == "dendrite":
@@ -102,6 +105,7 @@ def _add_densities(
     contents: Contents,
     cell: Cell,
     interior: CellInterior,
+    membrane_side: CellInterior,
     synapse: Synapse,
     cones: list[RoundCones],
     warp: Warp,
@@ -111,10 +115,10 @@ def _add_densities(
     """The cell's side of a synapse; the postsynaptic cell makes the cleft too."""
     post = synapse.post_id == cell.id
     partner = synapse.pre_id if post else synapse.post_id
-    around = Surroundings.of(synapse, interior, cones[cell.id - 1], cones[partner - 1], warp, gap_um)
+    around = Surroundings.of(synapse, membrane_side, cones[cell.id - 1], cones[partner - 1], warp, gap_um)
     thickness = psd_thickness_um(synapse.kind, rng) if post else ACTIVE_ZONE_THICKNESS_UM
     layer = "psd" if post else "active_zone"
-    number = contents.add_instance(layer, cell.id, around.density(thickness), interior)
+    number = contents.add_instance(layer, cell.id, around.density(thickness), membrane_side)
     parts = contents.of_synapse(synapse.id)
     if post:
         parts.psd_id = number
@@ -122,8 +126,7 @@ def _add_densities(
     else:
         parts.active_zone_id = number
     if number:
-        reach = 1.35 * synapse.psd_radius_um + LEAFLET_UM + thickness
-        interior.occupy_plate(synapse.position_um, reach, LEAFLET_UM + thickness)
+        interior.occupy_plate(synapse.position_um, synapse.reach_um, LEAFLET_UM + thickness)
 
 
 def _axis_runs(interior: CellInterior, tree: Tree, swc_type: int) -> list[FloatArray]:
@@ -229,17 +232,15 @@ def _dock_vesicles(
         places = docked_places(interior, synapse.position_um, synapse.normal, spread, 2 * number, rng)
         flattening = PLEOMORPHIC if synapse.kind == "symmetric" else 0.0
         placed = place_vesicles(interior, [], places, number, flattening, rng)
-        _add_vesicles(contents, cell, interior, placed)
+        first = _add_vesicles(contents, cell, interior, placed)
         interior.occupy_balls(placed.centres_um, placed.outer_um)
-        parts = contents.of_synapse(synapse.id)
-        parts.docked = parts.vesicles = len(placed.centres_um)
+        contents.of_synapse(synapse.id).docked_ids = set(range(first, first + len(placed.centres_um)))
 
 
-def _add_vesicles(contents: Contents, cell: Cell, interior: CellInterior, placed: Vesicles) -> None:
+def _add_vesicles(contents: Contents, cell: Cell, interior: CellInterior, placed: Vesicles) -> int:
+    """Keep them as instances; the first's id."""
     number = len(placed.centres_um)
-    if number:
-        contents.add_instance("vesicle", cell.id, placed.shape(), interior, pieces=number)
-        contents.count("vesicles", number)
+    return contents.add_instance("vesicle", cell.id, placed.shape(), interior, pieces=number) if number else 0
 
 
 def _crowd_vesicles(
@@ -269,9 +270,10 @@ def _crowd_vesicles(
         mean = per_um3 * cytoplasm_um3(interior, focus, reach, rng) * share
         crowds.append(Crowd(focus, reach, int(mean * np.exp(VESICLE_COUNT_SD * rng.normal())), flattening))
     placed = place_vesicles(interior, crowds, np.empty((0, 3)), 0, 0.0, rng)
-    _add_vesicles(contents, cell, interior, placed)
+    first = _add_vesicles(contents, cell, interior, placed)
     for number, synapse in enumerate(synapses, 1):
-        contents.of_synapse(synapse.id).vesicles += int((placed.crowd == number).sum())
+        members = first + np.flatnonzero(placed.crowd == number)
+        contents.of_synapse(synapse.id).reserve_ids = set(members.tolist())
 
 
 def _wide_places(interior: CellInterior, run: FloatArray) -> list[tuple[FloatArray, float]]:

@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 import numba
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from .arrival import FloatArray, Grid, RoundCones, round_cone_distance
 
 WALL_UM = 0.011  # organelles keep this from their cell's surface: the plasma membrane and some cortex
 REACH_UM = 0.25  # distances to organelles are known up to here
 BUCKET_UM = 0.15
-APART_UM = 0.004  # organelles keep this from each other
+APART_UM = 0.006  # organelles keep this from each other
+
+STEEPEST = 1.3  # by how much depth may change per µm: more than 1 where space is deformed and in tunnels
 
 IntArray = npt.NDArray[np.integer]
 
@@ -111,9 +114,9 @@ def _room_at(
     room = depth - wall
     for n in range(plates.shape[0]):
         dx, dy, dz = x - plates[n, 0], y - plates[n, 1], z - plates[n, 2]
-        # Both are lower bounds of the distance to the plate, since depth rises with slope 1 at most.
+        # Both are lower bounds of the distance to the plate.
         aside = np.sqrt(dx * dx + dy * dy + dz * dz) - plates[n, 3]
-        room = min(room, max(depth - plates[n, 4], aside))
+        room = min(room, max((depth - plates[n, 4]) / STEEPEST, aside))
     if cones.shape[0] > 0:
         n = head[
             _bucket(low[0], x, head.shape[0]), _bucket(low[1], y, head.shape[1]), _bucket(low[2], z, head.shape[2])
@@ -143,6 +146,29 @@ def _rooms(
             points[n, 0], points[n, 1], points[n, 2], values, origin, spacing, wall, plates, cones, low, head, entry
         )
     return out
+
+
+# The neighbours that an edge of the tetrahedra joins a node to.
+_JOINED = np.zeros((3, 3, 3), bool)
+for _step in ((0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1), (0, 0, 0)):
+    _JOINED[tuple(1 + s for s in _step)] = _JOINED[tuple(1 - s for s in _step)] = True
+
+
+def only_piece(depth_um: FloatArray, nodes: tuple[IntArray, ...]) -> FloatArray:
+    """The depth field with all but one of the body's pieces taken away: the one that holds most of the given nodes."""
+    pieces, count = ndimage.label(depth_um > 0, structure=_JOINED)
+    if count == 1:
+        return depth_um
+    held = np.bincount(pieces[nodes], minlength=count + 1)
+    held[0] = 0
+    return np.where((pieces > 0) & (pieces != np.argmax(held)), np.float32(-1e-3), depth_um)
+
+
+def nodes_beside(grid: Grid, vertices_um: FloatArray) -> tuple[IntArray, ...]:
+    """The ends of the edges on which a mesh's vertices (n, 3) lie, one inside and one outside each, (2 n,) per axis."""
+    at = (vertices_um - grid.origin_um) / grid.spacing_um
+    ends = np.vstack([np.floor(at + 1e-6), np.ceil(at - 1e-6)]).astype(int)
+    return tuple(np.clip(ends, 0, np.array(grid.shape) - 1).T)
 
 
 @dataclass

@@ -11,7 +11,8 @@ RADIUS_UM = 0.0125  # outer diameter 25 nm (realism.md row 46)
 APART_UM = 0.055  # centre to centre at the least: side arms keep microtubules 20-30 nm from each other
 BUNDLE_UM = 0.045  # radius of a bundle in a thin axon, and how close its microtubules lie
 BUNDLED_APART_UM = 0.034
-STEP_UM = 0.08
+STEP_UM = 0.02  # at which room is looked for
+RING_EVERY = 4  # steps from one ring of the mesh to the next
 SHORTEST_UM = 0.3
 
 
@@ -31,14 +32,14 @@ def microtubules(
     if len(offsets) == 0:
         return []
     # Offsets drift slowly, so that the array is parallel but not ruled.
-    drift = np.cumsum(rng.normal(scale=0.003, size=(len(offsets), len(path), 2)), axis=1)
+    drift = np.cumsum(rng.normal(scale=0.0015, size=(len(offsets), len(path), 2)), axis=1)
     lateral = offsets[:, None] + drift - drift.mean(axis=1, keepdims=True)
     paths = path[None] + np.einsum("npk,pkd->npd", lateral, across)
     outer = RADIUS_UM * CIRCUMSCRIBED_PRISM
     shapes: list[Shape] = []
     for line in paths:
         for stretch in stretches(interior.room(line) > outer):
-            part = line[stretch]
+            part = line[stretch][::RING_EVERY]
             if len(part) < 3 or path_length(part) < SHORTEST_UM:
                 continue
             shape = tube(part, np.full(len(part), RADIUS_UM), rng.normal(size=3))

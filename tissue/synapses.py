@@ -61,9 +61,10 @@ class Outline:
     def inside(self, across_um: FloatArray, radius_um: float) -> FloatArray:
         """How far (µm) points across_um (…, 2) of the disc's plane lie within the outline, negative outside."""
         distance = np.hypot(across_um[..., 0], across_um[..., 1])
+        # At most 1.3 radii wide, as `Synapse.reach_um` takes it.
         angle = np.arctan2(across_um[..., 1], across_um[..., 0])
         rim = sum(a * np.cos((n + 2) * angle + p) for n, (a, p) in enumerate(self.waves))
-        within = radius_um * (1 + rim) - distance
+        within = radius_um * np.clip(1 + rim, 0.6, 1.3) - distance
         x, y, size = self.hole
         if size > 0:
             to_hole = np.hypot(across_um[..., 0] - x * radius_um, across_um[..., 1] - y * radius_um)
@@ -99,6 +100,16 @@ class Synapse:
         """spine or shaft."""
         return "shaft" if self.head_volume_um3 is None else "spine"
 
+    @property
+    def _aside_um(self) -> float:
+        """How far from the contact's plane, on either side, densities may lie."""
+        return 0.6 * self.psd_radius_um + 0.07
+
+    @property
+    def reach_um(self) -> float:
+        """Radius of a ball round the position that holds all of the synapse's densities."""
+        return float(np.hypot(1.3 * self.psd_radius_um, self._aside_um))
+
     def within(self, points_um: FloatArray) -> FloatArray:
         """How far (µm) points (…, 3) lie within the synapse's outline, looked at along its normal."""
         u = np.cross(self.normal, np.eye(3)[np.argmin(np.abs(self.normal))])
@@ -106,7 +117,7 @@ class Synapse:
         offset = points_um - self.position_um
         across = offset @ np.column_stack([u, np.cross(self.normal, u)])
         # A contact is a cap at most: what lies farther from its plane is another side of the cell.
-        near = 0.6 * self.psd_radius_um + 0.07 - np.abs(offset @ self.normal)
+        near = self._aside_um - np.abs(offset @ self.normal)
         return np.minimum(self.outline.inside(across, self.psd_radius_um), near)
 
 

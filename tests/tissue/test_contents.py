@@ -18,7 +18,7 @@ def cell(cell_id: int) -> Contents:
     contents.add("crista", cell_id, spheres(np.array([[0.0, 0, 0.5]]), np.array([0.1])), organelle_id=number)
     parts = contents.of_synapse(1)
     if cell_id == 1:
-        parts.active_zone_id, parts.docked, parts.vesicles = 2, 1, 3
+        parts.active_zone_id, parts.docked_ids, parts.reserve_ids = 2, {1}, {2, 3}
     else:
         parts.psd_id = 4
     return contents
@@ -33,7 +33,7 @@ def test_numbers_go_on_from_cell_to_cell() -> None:
     assert [o.structure for o in organelles] == (["vesicle"] * 3 + ["mitochondrion"]) * 2
     assert [o.cell_id for o in organelles] == [1] * 4 + [2] * 4
     assert both.synapses[1].active_zone_id == 2 and both.synapses[1].psd_id == 4 + 4
-    assert both.synapses[1].vesicles == 3
+    assert both.synapses[1].docked_ids == {1}
     assert both.counts["vesicle"] == 6
 
 
@@ -60,3 +60,14 @@ def test_what_leaves_its_cell_is_noted() -> None:
     assert not contents.uncontained
     contents.add_instance("lysosome", 1, spheres(np.array([[0.4, 0, 0]]), np.array([0.2])), interior)
     assert contents.uncontained == {"lysosome"}
+
+
+def test_dropped_instances_are_gone_and_the_others_keep_their_numbers() -> None:
+    contents = cell(1)
+    before = {o.id: o for o in contents.organelles()}
+    contents.drop({2, 4})
+    after = {o.id: o for o in contents.organelles()}
+    assert after == {1: before[1], 3: before[3]}
+    assert not [s for s in contents.solids if s.structure == "crista"]  # gone with its mitochondrion
+    assert contents.synapses[1].reserve_ids == {3}
+    assert contents.counts == {"vesicle": 2, "mitochondrion": 0}

@@ -4,10 +4,10 @@ import numpy as np
 import open3d as o3d
 import pytest
 
-from neuropil.tissue.arrival import Grid, RoundCones
+from neuropil.tissue.arrival import Grid, RoundCones, arrival_time
 from neuropil.tissue.bricks import swept_surface
-from neuropil.tissue.certificate import is_closed, pieces, volume_um3
-from neuropil.tissue.interior import APART_UM, WALL_UM, CellInterior
+from neuropil.tissue.certificate import is_closed, largest_piece, pieces, volume_um3
+from neuropil.tissue.interior import APART_UM, WALL_UM, CellInterior, nodes_beside, only_piece
 from neuropil.tissue.polygonize import polygonize
 
 
@@ -59,8 +59,6 @@ def test_swept_surface_is_the_union_of_its_cones() -> None:
     vertices, faces = swept_surface(cones, 0.015)
     assert is_closed(faces) and pieces(len(vertices), faces).max() == 0
     grid = Grid.around(np.full(3, -0.6), np.full(3, 0.6), 0.015)
-    from neuropil.tissue.arrival import arrival_time
-
     whole = polygonize(grid, -arrival_time(grid, cones, 0.1))
     assert volume_um3((vertices, faces)) == pytest.approx(volume_um3(whole), rel=0.01)
 
@@ -73,3 +71,16 @@ def test_swept_surface_is_cut_to_the_room(blob: CellInterior) -> None:
     assert is_closed(faces) and pieces(len(vertices), faces).max() == 1  # the ball cuts it in two
     assert blob.depth(vertices).min() > 0
     assert np.linalg.norm(vertices, axis=1).min() > 0.12
+
+
+def test_slivers_are_no_part_of_the_inside() -> None:
+    grid = Grid.around(np.full(3, -1.0), np.full(3, 1.0), 0.05)
+    x, y, z = np.moveaxis(grid.nodes(), -1, 0)
+    large, small = 0.5 - np.sqrt((x + 0.4) ** 2 + y**2 + z**2), 0.2 - np.sqrt((x - 0.6) ** 2 + y**2 + z**2)
+    depth = np.maximum(large, small).astype(np.float32)
+    surface, share = largest_piece(polygonize(grid, depth))
+    assert share < 1
+    kept = CellInterior(grid, only_piece(depth, nodes_beside(grid, surface[0])))
+    assert kept.depth(np.array([[0.6, 0, 0]])) < 0 < kept.depth(np.array([[-0.4, 0, 0]]))
+    assert np.abs(kept.depth(surface[0])).max() < 1e-6
+    assert (only_piece(large, nodes_beside(grid, surface[0])) == large).all()
