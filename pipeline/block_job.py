@@ -44,7 +44,7 @@ from .recipe import Recipe
 
 # Voxels (z, y, x) that are in memory with all their intermediate arrays at a time: whole chunks of the arrays on
 # disk, and whole rows where they are not very long, since what lies around a tile is voxelized too.
-TILE_VOXELS = (64, 256, 2048)
+TILE_VOXELS = (64, 256, 1024)
 ARRAY_TYPES: Mapping[str, type] = {
     IMAGE: np.uint8,
     "instances": np.uint32,

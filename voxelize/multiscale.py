@@ -132,7 +132,7 @@ def create_level(
         shape=tuple(shape),
         chunks=((1, *chunks) if channels else chunks),
         dtype=dtype,
-        compressors=ZstdCodec(level=3),
+        compressors=ZstdCodec(level=1),
         fill_value=0,
         dimension_names=(("c",) if channels else ()) + ("z", "y", "x"),
     )

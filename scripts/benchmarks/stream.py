@@ -1,6 +1,6 @@
 """A block too large for memory, voxelized tile by tile and written as OME-Zarr. Size 1 is 2048³ voxels of 5 nm.
 
-The meshes are those of a real block of 512³ voxels, set side by side until the large one is full, so that there are
+The meshes are those of a real block of 1024³ voxels, set side by side until the large one is full, so that there are
 as many as in tissue. Ours voxelizes and writes; `only_writing` writes one tile's arrays again and again.
 """
 
@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from neuropil.pipeline.block_job import ARRAY_TYPES, TILE_VOXELS
+from neuropil.pipeline.block_job import ARRAY_TYPES, TILE_VOXELS, given_away
 from neuropil.voxelize.block_files import BlockWriter
 from neuropil.voxelize.solid import Box, Part, Scene
 
 from ._tissue_block import VOXEL_NM, Solids, build_solids, load, save
 
 EDGE_VOXELS = 2048
-CELL_VOXELS = 512
+CELL_VOXELS = 1024
 LABELS = {name: dtype for name, dtype in ARRAY_TYPES.items() if name not in ("image", "annotation")}
 
 
@@ -47,7 +47,7 @@ def _side_by_side(folder: Path) -> tuple[list[Part], Box]:
         for part in solids.parts:
             # Each copy has cells, and memory, of its own.
             instance = part.instance + number * highest if part.instance else 0
-            moved = part.vertices_um + np.array(place[::-1]) * step_um
+            moved = (part.vertices_um + np.array(place[::-1]) * step_um).astype(part.vertices_um.dtype)
             parts.append(replace(part, vertices_um=moved, faces=part.faces.copy(), instance=instance))
     return parts, Box((0, 0, 0), (edge, edge, edge))
 
@@ -67,8 +67,7 @@ def neuropil(folder: Path) -> dict[str, float]:
     written = 0
     with tempfile.TemporaryDirectory(dir=folder) as out:
         start = time.perf_counter()
-        scene = Scene(parts, VOXEL_NM)
-        del parts
+        scene = Scene(given_away(parts), VOXEL_NM)
         ready = time.perf_counter()
         writer = _writer(Path(out), box)
         for tile in box.tiles(TILE_VOXELS):
@@ -80,8 +79,7 @@ def neuropil(folder: Path) -> dict[str, float]:
 
 def only_writing(folder: Path) -> dict[str, float]:
     parts, box = _side_by_side(folder)
-    scene = Scene(parts, VOXEL_NM)
-    del parts
+    scene = Scene(given_away(parts), VOXEL_NM)
     with tempfile.TemporaryDirectory(dir=folder) as out:
         writer = _writer(Path(out), box)
         same = _arrays(scene, next(box.tiles(TILE_VOXELS)))
