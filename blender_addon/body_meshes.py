@@ -18,7 +18,6 @@ from ..morphology.swc import read_swc
 from .surface import surface_pieces
 from .sweep import SweptMesh, build_mesh
 
-
 # Bodies that are mostly thicker than this are vessels or bare somas, and seen larger.
 THICK_UM = 1.0
 THICK_FACTOR = 3

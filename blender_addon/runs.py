@@ -95,7 +95,7 @@ def _continuous_runs(tree: Tree, is_ball: NDArray[np.bool_], swallowed: NDArray[
     successor = np.full(len(tree), -1, dtype=np.int64)
     for index, children in enumerate(tree.children):
         if children and not is_ball[index]:
-            successor[index] = children[0] if len(children) == 1 else _straightest(tree, index, children)
+            successor[index] = children[0] if len(children) == 1 else straightest_child(tree, index, children)
     runs = []
     for index, children in enumerate(tree.children):
         for child in children:
@@ -109,7 +109,7 @@ def _continuous_runs(tree: Tree, is_ball: NDArray[np.bool_], swallowed: NDArray[
     return runs
 
 
-def _straightest(tree: Tree, index: int, children: tuple[int, ...]) -> int:
+def straightest_child(tree: Tree, index: int, children: tuple[int, ...]) -> int:
     """The child that carries the trunk on: of those not much thinner than the thickest, the straightest."""
     parent = int(tree.parents[index])
     thickest = max(float(tree.radii_um[child]) for child in children)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from neuropil.blender_addon.runs import straightest_child
 from neuropil.morphology.tree import SOMA, Tree, order_from_parents
 
 from .cone_pairs import Cones
@@ -29,16 +30,22 @@ class ConesOfTree:
 def cones_of(tree: Tree) -> ConesOfTree:
     """A cone for each segment, a ball for the soma and for a root that branches.
 
-    As in the sweep, a branch starts with its own radius, not with that of the trunk or soma that it hangs on; the
-    trunk's own cone ends in a ball that fills the branch point.
+    As in the sweep, a branch starts with its own radius, not with that of the trunk or soma that it hangs on, but for
+    the one that carries the trunk on; the trunk's own cone ends in a ball that fills the branch point.
     """
     ends = np.flatnonzero(tree.parents >= 0)
     starts = tree.parents[ends].astype(np.int64)
     start_radii = tree.radii_um[starts].copy()
     from_soma = (tree.types[starts] == SOMA) & (tree.types[ends] != SOMA)
     start_radii[from_soma] = tree.radii_um[ends[from_soma]]
-    branching = tree.child_counts[starts] > 1
-    start_radii[branching] = np.minimum(start_radii, tree.radii_um[ends])[branching]
+    own_radius = tree.child_counts[starts] > 1
+    goes_on = [
+        straightest_child(tree, point, tree.children[point])
+        for point in tree.branch_points.tolist()
+        if tree.parents[point] >= 0 and tree.types[point] != SOMA
+    ]
+    own_radius[np.isin(ends, goes_on)] = False
+    start_radii[own_radius] = np.minimum(start_radii, tree.radii_um[ends])[own_radius]
     balls = tree.roots[(tree.types[tree.roots] == SOMA) | (tree.child_counts[tree.roots] != 1)]
     starts, ends = np.concatenate([starts, balls]), np.concatenate([ends, balls])
     radii = np.concatenate([start_radii, tree.radii_um[balls]]), tree.radii_um[ends]

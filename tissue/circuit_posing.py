@@ -12,6 +12,7 @@ from neuropil.morphology.growth import grow_neuron
 from neuropil.morphology.neuron_class import NeuronClass
 from neuropil.morphology.tree import SOMA, Tree
 
+from .circuit_cones import cones_of
 from .circuit_parameters import CellGroup, CircuitParameters
 
 # Room between two somas, and between a soma and a vessel, so that neurites can pass.
@@ -76,17 +77,16 @@ def prepared(tree: Tree) -> Tree:
 def divided(tree: Tree, longest_um: float) -> Tree:
     """The same tree with points added, evenly, on segments longer than `longest_um`."""
     pieces = np.maximum(1, np.ceil(tree.segment_lengths_um / longest_um)).astype(np.int64)
-    # The stem of a soma starts inside it: what is added there stays a thin neurite.
     last = np.cumsum(pieces) - 1
     own = np.repeat(np.arange(len(tree)), pieces)
     place = np.arange(len(own)) - (last - pieces + 1)[own]
     share = (place + 1) / pieces[own]
     parent = np.maximum(tree.parents, 0)[own]
-    start_radii = np.where(
-        (tree.types[parent] == SOMA) & (tree.types[own] != SOMA), tree.radii_um[own], tree.radii_um[parent]
-    )
-    branching = tree.child_counts[parent] > 1
-    start_radii = np.where(branching, np.minimum(start_radii, tree.radii_um[own]), start_radii)
+    # What is added on a stem within its soma, or on a thin branch within its trunk, stays a thin neurite.
+    parts = cones_of(tree)
+    start_radii = tree.radii_um.copy()
+    start_radii[parts.ends] = parts.cones[:, 6]
+    start_radii = start_radii[own]
     points = (1 - share)[:, None] * tree.points_um[parent] + share[:, None] * tree.points_um[own]
     radii = (1 - share) * start_radii + share * tree.radii_um[own]
     above = np.where(tree.parents >= 0, last[np.maximum(tree.parents, 0)], -1)[own]
