@@ -48,12 +48,14 @@ def _body(structure: str, centre: FloatArray, room: float, rng: np.random.Genera
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     lumps = np.column_stack([rng.normal(size=(LUMPS, 3)), rng.uniform(-LARGEST_LUMP, LARGEST_LUMP, LUMPS)])
     lumps[:, :3] /= np.linalg.norm(lumps[:, :3], axis=1, keepdims=True)
-    vertices, faces = lumpy_ball(np.zeros(3), turn @ np.diag(stretch), lumps, level=2)
+    axes = turn @ np.diag(stretch)
+    vertices, faces = lumpy_ball(np.zeros(3), axes, lumps, level=2)
     size = room / float(np.linalg.norm(vertices, axis=1).max())
     surface = vertices * size + centre, faces
     inner = None
     if structure == "multivesicular_body":
-        inner = _vesicles_within(centre, size * turn @ np.diag(stretch), rng)
+        dented = float(np.linalg.norm(vertices @ np.linalg.inv(axes).T, axis=1).min())
+        inner = _vesicles_within(centre, size * dented * axes, rng)
     return Body(structure, surface, inner)
 
 
@@ -61,7 +63,7 @@ def _vesicles_within(centre: FloatArray, axes: FloatArray, rng: np.random.Genera
     """Vesicles within an ellipsoid, apart from each other and from its membrane."""
     outer = VESICLE_RADIUS_UM * CIRCUMSCRIBED[1]
     least = float(np.linalg.norm(np.linalg.inv(axes), 2)) ** -1  # the shortest semi-axis
-    shrink = 1 - LARGEST_LUMP - (outer + 0.004) / least
+    shrink = 0.95 - (outer + 0.004) / least
     if shrink <= 0:
         return None
     volume = 4 / 3 * np.pi * abs(np.linalg.det(axes))

@@ -16,6 +16,7 @@ SPACING_UM = 0.032
 STEP_UM = 0.09
 THINNEST_UM = 0.05
 RIM_UM = 0.012  # depth at which a crista ends: within the inner membrane, which it is a fold of
+RIM_SHARE = 0.35  # thickness of a lamella at its rim over that in its middle
 RAYS = 20
 LAMELLA_UM = (0.02, 0.028)  # thickness: two membranes of 7 nm and the space between them
 
@@ -185,9 +186,9 @@ def _lamella(
     """A bowed plate of thickness 2 half round a centre."""
     radius = np.array([0.5, 1.0])[:, None] * extent
     middle = centre + radius[..., None] * fan + (bow * radius**2)[..., None] * normal
-    return plate(
-        np.stack([middle + half * normal, middle - half * normal]), centre + half * np.array([normal, -normal])
-    )
+    # Thin at the rim, where it joins the inner membrane by narrow junctions.
+    thick = np.array([half, RIM_SHARE * half])[:, None, None] * normal
+    return plate(np.stack([middle + thick, middle - thick]), centre + half * np.array([normal, -normal]))
 
 
 def _tubules(centre: FloatArray, directions: FloatArray, reaches: FloatArray, rng: np.random.Generator) -> list[Shape]:
