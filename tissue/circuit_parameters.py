@@ -5,11 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neuropil.morphology.neuron_class import NeuronClass, load_class
 from neuropil.morphology.swc import read_swc
 from neuropil.morphology.tree import Tree
+
+# Room between two somas, and between a soma and a vessel, so that neurites can pass.
+SOMA_GAP_UM = 1.0
+# Balls put down at random, one by one, come to a stop at this share of the volume (Widom 1966, J. Chem. Phys. 44:3888);
+# where their sizes differ and the largest come first, at a little more.
+JAMMED_SHARE = 0.382
+MORE_WITH_SIZES = 1.25
 
 Extent = Annotated[float, Field(ge=50, le=500)]
 Direction = tuple[float, float, float]
@@ -84,17 +92,42 @@ class CircuitParameters(BaseModel):
     margin_um: float = Field(5, ge=0, le=50, description="tissue built beyond each face, so that no face shows")
 
     @model_validator(mode="after")
-    def _parts_exist(self) -> Self:
+    def _somas_exist_and_fit(self) -> Self:
+        asked, taken, widest = 0.0, 0.0, 0.0
         for group in self.cells:
             try:
-                group.source()
+                source = group.source()
             except FileNotFoundError as error:
                 # Pydantic gathers ValueErrors only, and adds the place in the file to them.
                 raise ValueError(str(error)) from error
+            count = group.count or (group.density_per_mm3 or 0) * self.volume_um3 * 1e-9
+            radius = _soma_radius_um(source) + SOMA_GAP_UM / 2
+            asked, taken, widest = asked + count, taken + count * 4 / 3 * np.pi * radius**3, max(widest, radius)
+        # Only their centres have to lie in the block, but where neurites enter, somas come in by the opposite face too.
+        beyond = 0 if self.neurites_enter else 2 * widest
+        room = MORE_WITH_SIZES * JAMMED_SHARE * float(np.prod([length + beyond for length in self.size_um]))
+        if taken > room:
+            raise ValueError(self.too_many(round(asked), int(asked * room / taken)))
         return self
+
+    def too_many(self, asked: int, fit: int) -> str:
+        """A sentence for somas of which fewer fit than are asked for."""
+        x, y, z = self.size_um
+        return (
+            f"cells asks for {asked} somas within {x:g} x {y:g} x {z:g} µm, but only about {fit} fit without "
+            "touching; ask for fewer, or enlarge size_um"
+        )
 
     @property
     def volume_um3(self) -> float:
         """Of the block."""
         x, y, z = self.size_um
         return x * y * z
+
+
+def _soma_radius_um(source: NeuronClass | Tree) -> float:
+    """The typical one of a class, that of the root of a reconstruction."""
+    if isinstance(source, Tree):
+        return float(source.radii_um[0])
+    assert source.arbor is not None
+    return float((source.arbor.soma_radius_um or source.shaft_radius_um).quantile(0.5))

@@ -13,15 +13,11 @@ from neuropil.morphology.neuron_class import NeuronClass
 from neuropil.morphology.tree import SOMA, Tree
 
 from .circuit_cones import cones_of
-from .circuit_parameters import CellGroup, CircuitParameters
+from .circuit_parameters import SOMA_GAP_UM, CellGroup, CircuitParameters
 
-# Room between two somas, and between a soma and a vessel, so that neurites can pass.
-SOMA_GAP_UM = 1.0
 # A longer segment is divided, so that it can bend round what is in its way.
 LONGEST_STEP_UM = 2.0
 PLACES_TRIED = 4000
-# Balls put down at random, one by one, come to a stop at this share of the volume (Widom 1966, J. Chem. Phys. 44:3888).
-JAMMED_SHARE = 0.382
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +35,6 @@ def pose_cells(parameters: CircuitParameters, vessels: Sequence[Tree], rng: np.r
     """
     counts = [_count(group, parameters.volume_um3, rng) for group in parameters.cells]
     sources = [group.source() for group in parameters.cells]
-    _refuse_jam(counts, sources, parameters)
     period = np.asarray(parameters.size_um) if parameters.neurites_enter else None
     fixed = _Balls([tree.points_um for tree in vessels], [tree.radii_um for tree in vessels], period)
     # Each cell has its own stream: how it grows and lies does not depend on the others.
@@ -52,7 +47,7 @@ def pose_cells(parameters: CircuitParameters, vessels: Sequence[Tree], rng: np.r
         group, own, tree = parameters.cells[numbers[k]], streams[k], trees[k]
         place = fixed.first_free(own.uniform(0, parameters.size_um, (PLACES_TRIED, 3)), float(tree.radii_um[0]))
         if place is None:
-            raise ValueError(_too_many(len(trees), placed, parameters))
+            raise ValueError(f"circuit: {parameters.too_many(len(trees), placed)}")
         fixed.add(place, float(tree.radii_um[0]))
         points = tree.points_um @ _rotation(group, own).T + place
         cells[k] = PosedCell(group.name, Tree(points, tree.radii_um, tree.parents, tree.types))
@@ -129,31 +124,6 @@ def _count(group: CellGroup, volume_um3: float, rng: np.random.Generator) -> int
     assert group.density_per_mm3 is not None
     # Rounded up or down by chance, so that the mean over blocks is the density.
     return int(group.density_per_mm3 * volume_um3 * 1e-9 + rng.random())
-
-
-def _refuse_jam(counts: list[int], sources: list[NeuronClass | Tree], parameters: CircuitParameters) -> None:
-    """Tell at once, before any cell is grown, what by far could not be placed."""
-    taken = 0.0
-    for count, source in zip(counts, sources, strict=True):
-        if isinstance(source, Tree):
-            radius = float(source.radii_um[0])
-        else:
-            assert source.arbor is not None
-            soma = source.arbor.soma_radius_um
-            radius = float(soma.quantile(0.5)) if soma is not None else 0.0
-        taken += count * 4 / 3 * np.pi * (radius + SOMA_GAP_UM / 2) ** 3
-    # Only their centres have to lie in the block.
-    room = JAMMED_SHARE * parameters.volume_um3
-    if taken > 2 * room:
-        raise ValueError(_too_many(sum(counts), int(sum(counts) * room / taken), parameters))
-
-
-def _too_many(asked: int, placed: int, parameters: CircuitParameters) -> str:
-    x, y, z = parameters.size_um
-    return (
-        f"circuit.cells asks for {asked} somas within {x:g} x {y:g} x {z:g} µm, but only about {placed} fit without "
-        "touching; ask for fewer, or enlarge size_um"
-    )
 
 
 def _rotation(group: CellGroup, rng: np.random.Generator) -> NDArray[np.float64]:

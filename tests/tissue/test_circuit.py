@@ -250,10 +250,12 @@ def test_groups_that_cannot_be_are_refused(swc: Path, change: dict, says: str) -
         CircuitParameters.model_validate({"size_um": [60, 60, 60], "cells": [{"swc": swc, "count": 1} | change]})
 
 
-@pytest.mark.parametrize("count", [130, 10_000])
+@pytest.mark.parametrize("count", [80, 10_000])
 def test_too_many_somas_are_refused_with_how_many_fit(swc: Path, count: int) -> None:
     asked = {"size_um": [50, 50, 50], "cells": [{"swc": swc, "count": count}]}
     with pytest.raises(ValueError, match=rf"asks for {count} somas .* only about (\d+) fit") as refused:
         build_circuit(CircuitParameters.model_validate(asked), np.random.default_rng(0))
+    # 80 are found not to fit when they are placed; 10 000 before anything is done.
+    assert isinstance(refused.value, ValidationError) == (count == 10_000)
     fit = int(str(refused.value).split("only about ")[1].split(" ")[0])
-    assert 40 < fit < 120
+    assert 40 < fit < 90
