@@ -250,11 +250,11 @@ def export(
     voxel_size_nm: VoxelSizeOption = None,
 ) -> None:
     """One volume, or one array of a block, in another format."""
-    from neuropil.voxelize.volume_files import read_volume, write_volume
+    from neuropil.voxelize.volume_files import open_volume, write_volume
 
     from .block_job import array_in_block
 
-    write_volume(read_volume(array_in_block(source, array), voxel_size_nm), output)
+    write_volume(open_volume(array_in_block(source, array), voxel_size_nm), output)
     print(output)
 
 

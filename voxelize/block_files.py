@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import colorsys
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ import zarr
 from .multiscale import MultiscaleWriter, multiscale_attributes, ome_attributes, open_multiscale
 from .replacement import replacing
 from .volume import Triple, Volume
-from .volume_files import write_volume
 
 IMAGE = "image"
 MANIFEST = "manifest.json"
@@ -129,13 +128,11 @@ def write_block(
     manifest: Mapping[str, Any],
     *,
     names: Mapping[str, Mapping[int, str]] | None = None,
-    beside: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a block whose arrays are in memory; until it is whole there is only a temporary neighbour.
 
     image: the micrograph, or None where there is none yet. labels: name → whole numbers on the same voxels.
-    names: as `BlockWriter` takes them. beside: called with the folder before it takes its name, to write what
-    else belongs to the block.
+    names: as `BlockWriter` takes them.
 
     Raises ValueError where the volumes do not cover the same voxels or a label holds no whole numbers.
     """
@@ -159,8 +156,6 @@ def write_block(
             names=names,
         )
         writer.write({name: volume.data for name, volume in volumes.items()})
-        if beside is not None:
-            beside(folder)
         writer.finish(manifest)
 
 
@@ -263,14 +258,3 @@ def read_block(path: str | Path) -> BlockFiles:
         names,
         manifest,
     )
-
-
-def export_nifti(block: BlockFiles, folder: str | Path) -> list[Path]:
-    """Write the image and each label of a block as NAME.nii.gz into `folder`, and return these files."""
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name in [*([IMAGE] if block.image is not None else []), *sorted(block.labels)]:
-        files.append(target / f"{name}.nii.gz")
-        write_volume(block.volume(name), files[-1])
-    return files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +26,8 @@ def checked_voxel_size(voxel_size_nm: Sequence[float]) -> Triple:
 class Volume:
     """A 3D array, or several channels of one.
 
-    data: (z, y, x) with axes "zyx", or (c, z, y, x) with axes "czyx"; numbers or booleans.
+    data: (z, y, x) with axes "zyx", or (c, z, y, x) with axes "czyx"; numbers or booleans. An array on disk, as Zarr
+        opens it, stays there and is read where it is indexed.
     voxel_size_nm: edge lengths of a voxel in nm, in z, y, x order.
     origin_nm: place of the lower corner of voxel (0, 0, 0) in nm, in z, y, x order; voxel k of an axis covers
         [origin + k·size, origin + (k + 1)·size).
@@ -42,7 +43,7 @@ class Volume:
     channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        data = np.asarray(self.data)
+        data = self.data if hasattr(self.data, "chunks") else np.asarray(self.data)
         if data.dtype.kind not in "buif":
             raise ValueError(f"data has type {data.dtype}, but a volume holds integers, floats or booleans.")
         if self.axes not in ("zyx", "czyx"):
@@ -77,6 +78,12 @@ class Volume:
         """Edge lengths of the whole volume in nm (z, y, x)."""
         z, y, x = (count * size for count, size in zip(self.shape_zyx, self.voxel_size_nm, strict=True))
         return z, y, x
+
+    def slabs(self, slices: int, channel: int | None = None) -> Iterator[np.ndarray]:
+        """All slices in memory, so many at a time, in order: (n, y, x) of one channel, or with all the channels."""
+        channels = () if channel is None else (channel,)
+        for first in range(0, self.shape_zyx[0], slices):
+            yield np.asarray(self.data[(*channels, ..., slice(first, first + slices), slice(None), slice(None))])
 
     def with_data(self, data: np.ndarray, axes: str = "zyx", channels: tuple[str, ...] = ()) -> Volume:
         """Another array on the same voxels. Raises ValueError when its number of voxels differs."""

@@ -14,18 +14,19 @@ import shutil
 import struct
 import xml.etree.ElementTree as ElementTree
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import nibabel
 import numpy as np
 import tifffile
 import zarr
+from nibabel.openers import ImageOpener
 from PIL import Image, UnidentifiedImageError
 
-from .multiscale import MultiscaleImage, MultiscaleWriter, ome_attributes, open_multiscale, tidy
+from .multiscale import CHUNK_ZYX, MultiscaleImage, MultiscaleWriter, ome_attributes, open_multiscale, tidy
 from .replacement import replacing
 from .volume import Triple, Volume, checked_voxel_size
 
@@ -33,6 +34,8 @@ PLANE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 TIFF_SUFFIXES = (".tif", ".tiff")
 HDF5_NAME = re.compile(r"^(?P<file>.*\.(?:h5|hdf5|hdf))(?::(?P<dataset>.*))?$")
 SIDECAR = "volume.json"
+# Of a volume on disk so many slices are in memory at a time: as many as in a chunk of ours.
+SLAB_SLICES = CHUNK_ZYX[0]
 FORMS = "a PNG folder, .png, .tif, .nii, .nii.gz, file.h5:dataset or .zarr"
 NM_PER_TIFF_UNIT = {
     "nm": 1.0,
@@ -84,8 +87,17 @@ def read_volume(spec: str | Path, voxel_size_nm: Sequence[float] | None = None) 
     raise ValueError(f"{path} is of no form that can be read here; a volume is {FORMS}.")
 
 
+def open_volume(spec: str | Path, voxel_size_nm: Sequence[float] | None = None) -> Volume:
+    """As `read_volume`, but a Zarr array whose axes are z, y, x or c, z, y, x stays on disk, however large it is."""
+    if HDF5_NAME.match(str(spec)) or _zarr_root(Path(spec)) is None:
+        return read_volume(spec, voxel_size_nm)
+    return _read_zarr(Path(spec), None if voxel_size_nm is None else checked_voxel_size(voxel_size_nm), whole=False)
+
+
 def write_volume(volume: Volume, path: str | Path) -> None:
     """Write `volume` where `path` names, in the form of its suffix, with its voxel size and origin.
+
+    What is on disk is read and written some slices at a time.
 
     An HDF5 file keeps its other datasets, a Zarr hierarchy its other nodes. Raises ValueError where the form
     cannot hold such a volume, OSError where nothing can be written.
@@ -234,16 +246,19 @@ def _read_sidecar(path: Path) -> tuple[Triple | None, Triple, tuple[str, ...]]:
         raise ValueError(f"{path} has to be JSON with voxel_size_nm as three positive numbers (z, y, x).") from error
 
 
-def _as_png(volume: Volume, target: Path) -> np.ndarray:
-    data = volume.data.astype(np.uint8) if volume.data.dtype == np.bool_ else volume.data
-    if data.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"{target} would be PNG, which holds uint8 or uint16, but the volume is {data.dtype}.")
-    return data
+def _stored_type(volume: Volume) -> np.dtype:
+    """The type of a volume's numbers in a file: truth values are 0 and 1."""
+    return np.dtype(np.uint8) if volume.data.dtype == np.bool_ else volume.data.dtype
+
+
+def _check_png(volume: Volume, target: Path) -> None:
+    if _stored_type(volume) not in (np.uint8, np.uint16):
+        raise ValueError(f"{target} would be PNG, which holds uint8 or uint16, but the volume is {volume.data.dtype}.")
 
 
 def _write_folder(volume: Volume, target: Path) -> None:
     """Slices as PNGs; of a volume with channels a folder per channel."""
-    data = _as_png(volume, target)
+    _check_png(volume, target)
     if target.is_file():
         raise ValueError(f"{target} is a file, but the slices of a volume go into a folder.")
     stated: dict[str, Any] = {"voxel_size_nm": volume.voxel_size_nm, "origin_nm": volume.origin_nm}
@@ -251,28 +266,30 @@ def _write_folder(volume: Volume, target: Path) -> None:
         folder.mkdir()
         if volume.axes == "czyx":
             stated["channels"] = volume.channels
-            for channel, planes in zip(volume.channels, data, strict=True):
+            for number, channel in enumerate(volume.channels):
                 (folder / channel).mkdir()
-                _write_slices(planes, folder / channel)
+                _write_slices(volume, number, folder / channel)
         else:
-            _write_slices(data, folder)
+            _write_slices(volume, None, folder)
         (folder / SIDECAR).write_text(json.dumps(stated) + "\n")
 
 
-def _write_slices(planes: np.ndarray, folder: Path) -> None:
-    digits = max(4, len(str(len(planes) - 1)))
+def _write_slices(volume: Volume, channel: int | None, folder: Path) -> None:
+    digits = max(4, len(str(volume.shape_zyx[0] - 1)))
+    planes = (plane for slab in volume.slabs(SLAB_SLICES, channel) for plane in slab)
     for index, plane in enumerate(planes):
-        Image.fromarray(plane).save(folder / f"{index:0{digits}d}.png")
+        Image.fromarray(plane.astype(_stored_type(volume), copy=False)).save(folder / f"{index:0{digits}d}.png")
 
 
 def _write_plane(volume: Volume, target: Path) -> None:
-    planes = _as_png(volume, target)
+    _check_png(volume, target)
     if volume.axes != "zyx":
         raise ValueError(f"{target} is one image, but the volume has channels; name a folder instead.")
-    if len(planes) != 1:
-        raise ValueError(f"{target} is one image, but the volume has {len(planes)} planes; name a folder instead.")
+    if volume.shape_zyx[0] != 1:
+        planes = volume.shape_zyx[0]
+        raise ValueError(f"{target} is one image, but the volume has {planes} planes; name a folder instead.")
     with replacing(target) as file:
-        Image.fromarray(planes[0]).save(file)
+        Image.fromarray(np.asarray(volume.data[0]).astype(_stored_type(volume), copy=False)).save(file)
 
 
 def _read_tiff(path: Path, given: Triple | None) -> Volume:
@@ -347,12 +364,13 @@ def _ome_tiff_voxel_size(xml: str) -> Triple | None:
 
 
 def _write_tiff(volume: Volume, target: Path) -> None:
-    data = volume.data.astype(np.uint8) if volume.data.dtype == np.bool_ else volume.data
+    dtype, shape = _stored_type(volume), volume.data.shape
     size_z, size_y, size_x = volume.voxel_size_nm
     per_um = (1e3 / size_x, 1e3 / size_y)
-    big = data.nbytes > 4e9
+    big = math.prod(shape) * dtype.itemsize > 4e9
+    slabs: Iterator[np.ndarray]
     with replacing(target) as file:
-        if data.dtype in (np.uint8, np.uint16, np.float32) and not big:
+        if dtype in (np.uint8, np.uint16, np.float32) and not big:
             # ImageJ's dialect: Fiji and napari show it with its scale. It has channels after z.
             metadata: dict[str, Any] = {
                 "axes": "ZYX" if volume.axes == "zyx" else "ZCYX",
@@ -362,8 +380,11 @@ def _write_tiff(volume: Volume, target: Path) -> None:
             }
             if volume.channels:
                 metadata["channel_names"] = "|".join(volume.channels)
-            pixels = data if volume.axes == "zyx" else data.transpose(1, 0, 2, 3)
-            tifffile.imwrite(file, pixels, imagej=True, resolution=per_um, metadata=metadata)
+                shape = (shape[1], shape[0], *shape[2:])
+                slabs = (slab.swapaxes(0, 1).reshape(-1, *shape[2:]) for slab in volume.slabs(SLAB_SLICES))
+            else:
+                slabs = volume.slabs(SLAB_SLICES)
+            form: dict[str, Any] = {"imagej": True, "resolution": per_um}
         else:
             metadata = {
                 "axes": volume.axes.upper(),
@@ -371,8 +392,17 @@ def _write_tiff(volume: Volume, target: Path) -> None:
                 "origin_nm": volume.origin_nm,
                 "channels": volume.channels,
             }
+            slabs = _in_order(volume)
             per_cm = (per_um[0] * 1e4, per_um[1] * 1e4)
-            tifffile.imwrite(file, data, bigtiff=big, resolution=per_cm, resolutionunit="CENTIMETER", metadata=metadata)
+            form = {"bigtiff": big, "resolution": per_cm, "resolutionunit": "CENTIMETER"}
+        pages = (page.astype(dtype, copy=False) for slab in slabs for page in slab)
+        tifffile.imwrite(file, pages, shape=shape, dtype=dtype, metadata=metadata, **form)
+
+
+def _in_order(volume: Volume) -> Iterator[np.ndarray]:
+    """Slabs (n, y, x) of a volume, one channel after the other."""
+    for channel in range(len(volume.channels)) if volume.channels else [None]:
+        yield from volume.slabs(SLAB_SLICES, channel)
 
 
 def _read_nifti(path: Path, given: Triple | None) -> Volume:
@@ -415,16 +445,20 @@ def _header_text(header: nibabel.Nifti1Header) -> str:
 
 
 def _write_nifti(volume: Volume, target: Path) -> None:
-    data = volume.data.astype(np.uint8) if volume.data.dtype == np.bool_ else volume.data
-    if data.dtype == np.float16:
-        data = data.astype(np.float32)
+    dtype = np.dtype(np.float32) if volume.data.dtype == np.float16 else _stored_type(volume)
     affine = np.diag([*(size / 1e3 for size in volume.voxel_size_nm[::-1]), 1.0])
     affine[:3, 3] = [value / 1e3 for value in volume.origin_nm[::-1]]
-    image = nibabel.Nifti1Image(data.T, affine, dtype=data.dtype)
-    image.header.set_xyzt_units("micron")
-    image.header["descrip"] = "|".join(volume.channels).encode()[:79]
-    with replacing(target) as file:
-        nibabel.save(image, file)
+    # An array without memory of its own, for the header alone.
+    shape_only = np.broadcast_to(np.zeros((), dtype), volume.data.shape[::-1])
+    header = nibabel.Nifti1Image(shape_only, affine, dtype=dtype).header
+    header.set_xyzt_units("micron")
+    header.set_slope_inter(1, 0)
+    header["descrip"] = "|".join(volume.channels).encode()[:79]
+    # x is fastest there and z slower than y, so slices follow each other as they do here.
+    with replacing(target) as path, ImageOpener(str(path), "wb") as file:
+        header.write_to(file)
+        for slab in _in_order(volume):
+            file.write(np.ascontiguousarray(slab, dtype).tobytes())
 
 
 def _dataset_names(file: h5py.File) -> list[str]:
@@ -493,8 +527,16 @@ def _write_hdf5(volume: Volume, target: Path, dataset: str | None) -> None:
             if wanted in file:
                 del file[wanted]
             item = file.create_dataset(
-                wanted, data=volume.data, compression="gzip", compression_opts=4, track_times=False
+                wanted,
+                volume.data.shape,
+                volume.data.dtype,
+                chunks=True,
+                compression="gzip",
+                compression_opts=4,
+                track_times=False,
             )
+            for number, slab in enumerate(volume.slabs(SLAB_SLICES)):
+                item[..., number * SLAB_SLICES : (number + 1) * SLAB_SLICES, :, :] = slab
             item.attrs["resolution"] = volume.voxel_size_nm
             item.attrs["offset"] = volume.origin_nm
             if volume.channels:
@@ -513,7 +555,7 @@ def _arrays_below(group: zarr.Group) -> list[str]:
     return sorted(name for name, node in group.members(max_depth=None) if isinstance(node, zarr.Array))
 
 
-def _read_zarr(path: Path, given: Triple | None) -> Volume:
+def _read_zarr(path: Path, given: Triple | None, whole: bool = True) -> Volume:
     root = _zarr_root(path)
     if root is None or not root.exists():
         raise FileNotFoundError(f"{root} does not exist.")
@@ -529,6 +571,11 @@ def _read_zarr(path: Path, given: Triple | None) -> Volume:
             raise ValueError(f"{root} has no '{inner}'; there is {there or 'nothing'}.")
         node = top[inner]
     found = _zarr_image(path, node)
+    size = given or found.voxel_size_nm
+    if not whole and found.axes in ("zyx", "czyx") and size is not None:
+        channels = found.channels if found.axes == "czyx" else ()
+        # Its type is not numpy's, but it is sliced alike.
+        return Volume(cast(np.ndarray, found.array), size, found.origin_nm, found.axes, channels)
     try:
         data, axes = _spatial(path, np.asarray(found.array[...]), found.axes)
     except (OSError, RuntimeError) as error:
@@ -577,7 +624,9 @@ def _write_zarr(volume: Volume, target: Path) -> None:
             channels=volume.channels,
             label={"source": {"image": "../../"}} if is_label else None,
         )
-        writer.write(volume.data)
+        slices = max(SLAB_SLICES, writer.step[0])
+        for number, slab in enumerate(volume.slabs(slices)):
+            writer.write(slab, (number * slices, 0, 0))
     if is_label:
         _list_label(target.parent, target.name)
 

@@ -3,12 +3,11 @@
 import hashlib
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 import zarr
 
-from neuropil.voxelize.block_files import BlockFiles, export_nifti, read_block, write_block
+from neuropil.voxelize.block_files import BlockFiles, BlockWriter, read_block, write_block
 from neuropil.voxelize.volume import Volume
 from neuropil.voxelize.volume_files import read_volume, write_volume
 
@@ -122,31 +121,25 @@ def test_a_block_without_an_image_and_a_label_added_later(tmp_path: Path) -> Non
     assert "annotation" in read_block(tmp_path / "block.zarr").labels
 
 
-def test_what_is_written_beside_comes_with_it(tmp_path: Path) -> None:
-    def beside(folder: Path) -> None:
-        assert not (tmp_path / "block.zarr").exists()
-        (folder / "skeletons").mkdir()
-        (folder / "skeletons/1.swc").write_text("1 1 0 0 0 1 -1\n")
-
-    write_block(tmp_path / "block.zarr", None, labels(), {}, beside=beside)
-    assert (tmp_path / "block.zarr/skeletons/1.swc").exists()
-
-
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
-    def fail(folder: Path) -> None:
-        raise RuntimeError("the disk is full")
-
-    with pytest.raises(RuntimeError):
-        write_block(tmp_path / "block.zarr", None, labels(), {}, beside=fail)
+    with pytest.raises(ValueError, match="has to be JSON"):
+        write_block(tmp_path / "block.zarr", None, labels(), {"a": {1, 2}})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_export(tmp_path: Path) -> None:
-    files = export_nifti(written(tmp_path / "block.zarr"), tmp_path / "nifti")
-    assert [file.name for file in files] == ["image.nii.gz", "classes.nii.gz", "instances.nii.gz", "membrane.nii.gz"]
-    ids = nibabel.load(tmp_path / "nifti/instances.nii.gz")
-    np.testing.assert_array_equal(np.asarray(ids.dataobj).T, labels()["instances"].data)
-    np.testing.assert_allclose(np.diag(ids.affine)[:3], [0.005, 0.005, 0.03], rtol=1e-6)
+def test_what_is_written_tile_by_tile_is_a_block_at_the_end(tmp_path: Path) -> None:
+    whole = {"image": volume("uint8", 256, 1), **labels()}
+    folder = tmp_path / "tiles.zarr"
+    types = {name: label.data.dtype for name, label in labels().items()}
+    writer = BlockWriter(folder, SHAPE, SIZE, ORIGIN, image=np.uint8, labels=types, names=NAMES)
+    for y in range(0, SHAPE[1], 16):
+        writer.write({name: one.data[:, y : y + 16] for name, one in whole.items()}, (0, y, 0))
+    np.testing.assert_array_equal(np.asarray(writer.array("membrane")[...]), labels()["membrane"].data)
+    with pytest.raises(ValueError, match="is no block"):
+        read_block(folder)
+    writer.finish({"seed": np.int64(7), "size": (1, 2)})
+    written(tmp_path / "whole.zarr")
+    assert digest(folder) == digest(tmp_path / "whole.zarr")
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import tifffile
 import zarr
 from PIL import Image
 
+from neuropil.voxelize import volume_files
 from neuropil.voxelize.volume import Volume
-from neuropil.voxelize.volume_files import VoxelSizeUnknown, read_volume, write_volume
+from neuropil.voxelize.volume_files import VoxelSizeUnknown, open_volume, read_volume, write_volume
 
 DATA = Path(os.environ.get("NEUROPIL_DATA", Path(__file__).parents[2] / "../shared/data"))
 SIZE = (30.0, 4.2, 5.0)
@@ -292,3 +293,26 @@ def test_channels_become_a_folder_each(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(tmp_path / "masks" / "psd", (50, 4, 4)).data, data[1])
     with pytest.raises(ValueError, match="name a folder"):
         write_volume(masks, tmp_path / "masks.png")
+
+
+@pytest.mark.parametrize("name", ["slices", "v.tif", "v.nii.gz", "v.h5:raw", "v.zarr"])
+def test_what_is_on_disk_is_exported_some_slices_at_a_time(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volume_files, "SLAB_SLICES", 2)
+    plain = sample("uint16")
+    channels = Volume(np.stack([plain.data % 2, plain.data % 3]).astype(np.uint8), SIZE, ORIGIN, "czyx", ("a", "b"))
+    for number, volume in enumerate((plain, channels)):
+        write_volume(volume, tmp_path / f"source{number}.zarr")
+        stored = open_volume(tmp_path / f"source{number}.zarr")
+        assert isinstance(stored.data, zarr.Array)
+        write_volume(stored, tmp_path / f"{number}{name}")
+        back = read_volume(tmp_path / f"{number}{name}")
+        np.testing.assert_array_equal(back.data, volume.data)
+        assert (back.axes, back.channels, back.voxel_size_nm) == (volume.axes, volume.channels, SIZE)
+
+
+def test_slabs_hold_no_more_than_was_asked(tmp_path: Path) -> None:
+    write_volume(sample("uint8"), tmp_path / "source.zarr")
+    stored = open_volume(tmp_path / "source.zarr")
+    assert [slab.shape for slab in stored.slabs(2)] == [(2, 6, 7), (2, 6, 7), (1, 6, 7)]
