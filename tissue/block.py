@@ -136,9 +136,8 @@ def build_block(parameters: TissueParameters, rng: np.random.Generator) -> Tissu
             )  # fmt: skip
             contents.append(own)
 
-    there = {cell.id for cell in cells}  # a partner may have passed by just outside
-    synapses = [s for s in synapses if {s.pre_id, s.post_id} <= there]
-    contents.keep_synapses({s.id for s in synapses})
+    contents.drop_half_synapses()
+    synapses = [s for s in synapses if s.id in contents.synapses]
     with watch.stage("certificate"):
         packing = certify_packing([(c.vertices_um, c.faces) for c in cells], parameters.gap_nm / 1000)
         organelles = separate(contents, cells)

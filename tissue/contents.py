@@ -81,9 +81,12 @@ class Organelle:
 class SynapseParts:
     """The instances that make a synapse; 0 for what there was no room for.
 
+    sides: how many of the two cells reach it, 2 for a synapse that is there; a cell may pass by just outside the block,
+    or be cut off from the part that lies in it.
     docked_ids, reserve_ids: the vesicles that touch its active zone, and those that crowd behind it.
     """
 
+    sides: int = 0
     psd_id: int = 0
     active_zone_id: int = 0
     cleft_id: int = 0
@@ -165,6 +168,7 @@ class Contents:
             for name in ("psd_id", "active_zone_id", "cleft_id"):
                 if getattr(found, name):
                     setattr(parts, name, getattr(found, name) + shift)
+            parts.sides += found.sides
             parts.docked_ids |= {one + shift for one in found.docked_ids}
             parts.reserve_ids |= {one + shift for one in found.reserve_ids}
 
@@ -204,9 +208,9 @@ class Contents:
                 found[number] = Organelle(number, solid.structure, solid.cell_id, volume, tuple(centre))
         return [found[number] for number in sorted(found)]
 
-    def keep_synapses(self, ids: set[int]) -> None:
-        """Leave out what there is of all other synapses, such as those whose partner passes by outside the block."""
-        for number in set(self.synapses) - ids:
+    def drop_half_synapses(self) -> None:
+        """Leave out what there is of synapses that only one cell reaches."""
+        for number in [number for number, parts in self.synapses.items() if parts.sides < 2]:
             parts = self.synapses.pop(number)
             self.drop({parts.psd_id, parts.active_zone_id, parts.cleft_id} - {0})
 

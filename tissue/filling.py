@@ -23,7 +23,7 @@ from .parameters import TissueParameters
 from .placement import chains, path_length, resampled, runs_inside
 from .reticulum import reticulum, spine_apparatus, thin_tube
 from .shapes import FaceArray, Shape, spheres
-from .synapses import ACTIVE_ZONE_THICKNESS_UM, LEAFLET_UM, Surroundings, Synapse, psd_thickness_um
+from .synapses import ACTIVE_ZONE_THICKNESS_UM, BEHIND_UM, LEAFLET_UM, Surroundings, Synapse, psd_thickness_um
 from .vesicles import Crowd, Vesicles, cytoplasm_um3, docked_places, place_granules, place_vesicles
 from .warp import Warp
 
@@ -79,7 +79,7 @@ def fill_cell(
 
     interior: within which organelles find their places; membrane_side: the depth below the cell's surface as it is,
     which synaptic densities follow; the same unless the cell has swollen since it was filled.
-    synapses: those of the block; cones: every cell's sweep before the warp. The numbers drawn are the cell's own.
+    synapses: those of the cell; cones: every cell's sweep before the warp. The numbers drawn are the cell's own.
     """
     if cell.kind == "myelinated_axon":
         core = add_myelinated(contents, cell.id, (cell.vertices_um, cell.faces), laid, interior, neuron_class, rng)
@@ -90,11 +90,11 @@ def fill_cell(
                 _add_all(contents, "microtubule", cell, core, microtubules(core, run, 14, rng))
         return
     contents.add(cell.kind, cell.id, (cell.vertices_um, cell.faces))
-    own = [s for s in synapses if cell.id in (s.pre_id, s.post_id)]
-    for synapse in own:
+    for synapse in synapses:
         _add_densities(contents, cell, interior, membrane_side, synapse, cones, warp, gap_um, rng)
     if cell.kind == "axon":
-        _fill_axon(contents, cell, laid, interior, neuron_class, own, parameters, rng)
+        there = [s for s in synapses if s.id in contents.synapses]
+        _fill_axon(contents, cell, laid, interior, neuron_class, there, parameters, rng)
     elif cell.kind == "dendrite":
         _fill_dendrite(contents, cell, laid, interior, neuron_class, parameters, rng)
     else:
@@ -114,12 +114,16 @@ def _add_densities(
 ) -> None:
     """The cell's side of a synapse; the postsynaptic cell makes the cleft too."""
     post = synapse.post_id == cell.id
+    behind = synapse.position_um + np.outer(BEHIND_UM, -synapse.normal if post else synapse.normal)
+    if interior.depth(behind).max() <= 0:
+        return
+    parts = contents.of_synapse(synapse.id)
+    parts.sides += 1
     partner = synapse.pre_id if post else synapse.post_id
     around = Surroundings.of(synapse, membrane_side, cones[cell.id - 1], cones[partner - 1], warp, gap_um)
     thickness = psd_thickness_um(synapse.kind, rng) if post else ACTIVE_ZONE_THICKNESS_UM
     layer = "psd" if post else "active_zone"
     number = contents.add_instance(layer, cell.id, around.density(thickness), membrane_side)
-    parts = contents.of_synapse(synapse.id)
     if post:
         parts.psd_id = number
         parts.cleft_id = contents.add_instance("cleft", 0, around.cleft())

@@ -19,6 +19,7 @@ REACH_UM = 0.25  # distances to organelles are known up to here
 BUCKET_UM = 0.15
 APART_UM = 0.006  # organelles keep this from each other
 
+PLATE_APART_UM = 0.002  # and this from densities, which vesicles touch
 STEEPEST = 1.3  # by how much depth may change per µm: more than 1 where space is deformed and in tunnels
 
 IntArray = npt.NDArray[np.integer]
@@ -116,7 +117,7 @@ def _room_at(
         dx, dy, dz = x - plates[n, 0], y - plates[n, 1], z - plates[n, 2]
         # Both are lower bounds of the distance to the plate.
         aside = np.sqrt(dx * dx + dy * dy + dz * dz) - plates[n, 3]
-        room = min(room, max((depth - plates[n, 4]) / STEEPEST, aside))
+        room = min(room, max((depth - plates[n, 4]) / STEEPEST, aside) - PLATE_APART_UM)
     if cones.shape[0] > 0:
         n = head[
             _bucket(low[0], x, head.shape[0]), _bucket(low[1], y, head.shape[1]), _bucket(low[2], z, head.shape[2])

@@ -18,6 +18,7 @@ THINNEST_UM = 0.05
 RIM_UM = 0.012  # depth at which a crista ends: within the inner membrane, which it is a fold of
 RIM_SHARE = 0.35  # thickness of a lamella at its rim over that in its middle
 RAYS = 20
+MARCH_UM = 0.012  # steps by which a crista is followed outwards: no notch of the surface is so narrow
 LAMELLA_UM = (0.02, 0.028)  # thickness: two membranes of 7 nm and the space between them
 
 
@@ -90,7 +91,7 @@ def _ray_reaches(
     for n in range(count):
         for ray in range(-1, rays):
             reach = 0.0
-            step = 0.03
+            step = MARCH_UM
             while True:
                 r = 0.0 if ray < 0 else reach + step
                 x, y, z = centres[n, 0], centres[n, 1], centres[n, 2]
@@ -197,7 +198,7 @@ def _tubules(centre: FloatArray, directions: FloatArray, reaches: FloatArray, rn
     for ray in rng.choice(len(directions), size=int(rng.integers(1, 4)), replace=False):
         if reaches[ray] < 0.05:
             continue
-        t = np.linspace(1.0, rng.uniform(-0.3, 0.4), 5)
+        t = np.linspace(1.0, rng.uniform(0.0, 0.5), 5)
         path = centre + (t * reaches[ray])[:, None] * directions[ray]
         shapes.append(tube(path, np.full(5, 0.5 * rng.uniform(*LAMELLA_UM)), rng.normal(size=3)))
     return shapes

@@ -12,7 +12,7 @@ from .shapes import CIRCUMSCRIBED, Shape, ellipsoids, spheres
 RADIUS_UM = 0.022  # 44 nm mean outer diameter (mouse CA1, JCB 200711021 fig. 5)
 RADIUS_SD_UM = 0.0022
 LARGEST_UM = 0.029
-DOCKING_GAP_UM = 0.001
+DOCKING_GAP_UM = 0.003
 BEYOND = CIRCUMSCRIBED[1]
 TRIES = 40  # candidates per vesicle asked for; most fall outside a thin axon, and the crowd jams in the end
 

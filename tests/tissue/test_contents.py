@@ -70,4 +70,6 @@ def test_dropped_instances_are_gone_and_the_others_keep_their_numbers() -> None:
     assert after == {1: before[1], 3: before[3]}
     assert not [s for s in contents.solids if s.structure == "crista"]  # gone with its mitochondrion
     assert contents.synapses[1].reserve_ids == {3}
+    contents.drop_half_synapses()
+    assert not contents.synapses  # its other side is in no cell of these
     assert contents.counts == {"vesicle": 2, "mitochondrion": 0}
