@@ -124,7 +124,7 @@ def main() -> None:
     """Read the slices, make the tissue, and set the profile or check it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "assets/profiles/epfl_ca1.yaml")
-    parser.add_argument("--tissue-seeds", type=int, nargs="+", default=[1, 3])
+    parser.add_argument("--tissue-seeds", type=int, nargs="+", default=[1, 2, 3, 4])
     parser.add_argument("--check", action="store_true", help="compare with slices from 0089 on, set nothing")
     parser.add_argument("--picture", type=Path, help="with --check: a simulated slice beside a real one")
     arguments = parser.parse_args()
@@ -137,7 +137,7 @@ def main() -> None:
     first, last = (FIRST_SLICE_TO_TEST_WITH, 9999) if arguments.check else (0, LAST_SLICE_TO_SET_BY)
     runs, names = read_runs(data / "epfl_ca1", first, last)
     extent_um = PIXELS * PIXEL_NM / 1000
-    parameters = TissueParameters(size_um=(extent_um, extent_um, 0.25), myelinated_axons=0)
+    parameters = TissueParameters(preset="rodent_ca1", size_um=(extent_um, extent_um, 0.4))
     blocks = [make_truth(parameters, seed) for seed in arguments.tissue_seeds]
     step(f"{len(blocks)} blocks of virtual tissue")
     if arguments.check:

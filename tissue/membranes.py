@@ -229,7 +229,8 @@ def give_interstices(arrivals: Arrivals, glia: int, share: float, width_um: floa
     limit = 0.5 * (low + high)
     candidate = own | (others > limit + 0.5 * width_um)
     held = _connected(candidate, own)
-    zone = ndimage.binary_dilation(held, iterations=2) & (held | ~candidate)
+    # Every node that shares a tetrahedron with one of the cell's has to know when it arrives.
+    zone = ndimage.binary_dilation(held, np.ones((3, 3, 3), bool), iterations=2) & (held | ~candidate)
     # Beyond the reach of every arrival nobody says how thick the space is.
     zone &= others < FAR_UM
     nodes = np.stack(np.nonzero(zone)).astype(np.int64)

@@ -32,6 +32,9 @@ SHAFT_AREA_UM2 = (0.05, 0.025)  # mean and sd on shafts, where no head sets the 
 SHARE_OF_CONTACT = 0.85  # a density leaves a rim of the contact free
 PERFORATED_FROM_UM2 = 0.1  # larger densities often have a hole (Harris et al. 1992, J Neurosci 12:2685)
 HARMONICS = 3
+# What makes 87-94 % of all synapses asymmetric, 80-91 % of these on spines, 62-86 % of the symmetric ones on shafts
+# (Santuy 2018; realism.md rows 26 and 27).
+SYMMETRIC_ON_SPINES, SYMMETRIC_ON_SHAFTS = 0.03, 0.35
 # A presynaptic axon is at least so deep somewhere within so far behind the contact: vesicles need the room.
 THINNEST_BOUTON_UM = 0.045
 BEHIND_UM = (0.04, 0.08, 0.12, 0.16)
@@ -177,7 +180,7 @@ def find_synapses(
     """A synapse at spine heads that face an axon, and between some free boutons and the shafts they lie on.
 
     Cell ids are list indices plus one. 87–94 % of cortical synapses are asymmetric and most of those on spines
-    (Santuy 2018); here spine synapses are asymmetric and shaft synapses symmetric or asymmetric alike.
+    (Santuy 2018).
     """
     axons = {n for n, c in enumerate(cells) if c.kind == "axon"}
     dendrites = {n for n, c in enumerate(cells) if c.kind == "dendrite"}
@@ -208,7 +211,8 @@ def find_synapses(
             if best is not None and fitness > 0 and rng.random() < parameters.synapse_probability:
                 volume = head_volume_um3(arrivals, index, head.centre_um, head.radius_um, 0.5 * gap_um)
                 area = AREA_PER_HEAD_VOLUME * volume * float(np.exp(AREA_SCATTER * rng.normal()))
-                keep(best.partner, index, best, area, "asymmetric", volume)
+                kind = "symmetric" if rng.random() < SYMMETRIC_ON_SPINES else "asymmetric"
+                keep(best.partner, index, best, area, kind, volume)
     for index in sorted(axons):
         for bouton in cells[index].boutons:
             taken = any(
@@ -219,7 +223,7 @@ def find_synapses(
                 continue
             contacts = contacts_near(arrivals, index, bouton.centre_um, bouton.radius_um + 0.12, dendrites)
             if contacts and contacts[0].area_um2 > 0.02:
-                kind = "symmetric" if rng.random() < 0.5 else "asymmetric"
+                kind = "symmetric" if rng.random() < SYMMETRIC_ON_SHAFTS else "asymmetric"
                 keep(index, contacts[0].partner, contacts[0], float(rng.normal(*SHAFT_AREA_UM2)), kind, None)
     return synapses
 
