@@ -375,8 +375,8 @@ class Layout:
     ) -> list[tuple[int, float, float]]:
         """Boutons along a path with this room at its nodes: node, radius and half length in µm of each.
 
-        They follow each other at the class's spacings, each where there is most room nearby; one that would have to
-        be much smaller than its size is left out. `first`: node and radius of one that is there anyway.
+        They follow each other at the class's spacings, each where there is most room nearby and not where it
+        would have to be much smaller than its size. `first`: node and radius of one that is there anyway.
         """
         assert axon.varicosity is not None
         placed: list[tuple[int, float, float]] = []
@@ -397,7 +397,9 @@ class Layout:
             alone = all(abs(node - c) * STEP_UM > half + 0.4 for c, _, half in placed)
             if alone and room[node] > 0.5 * radius:
                 place(node, radius)
-            position += float(axon.varicosity.spacing_um.sample(self.rng))
+                position += float(axon.varicosity.spacing_um.sample(self.rng))
+            else:
+                position += BOUTON_SEARCH_UM  # one that finds no room comes a little later
         return placed
 
     def lay_partners(self, axon: NeuronClass) -> None:
