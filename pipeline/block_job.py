@@ -240,7 +240,19 @@ def _cell_records(
             materials[solid.cell_id].add(structures[solid.structure].material)
     wanted = {cell: sorted(names) for cell, names in materials.items()}
     stains = cell_stains(recipe.load_appearance().materials, key, wanted, stain_scale)
-    return [{"id": cell.id, "kind": cell.kind, "stain": stains[cell.id]} for cell in tissue.cells]
+    return [
+        {"id": c.id, "kind": c.kind, "stain_scale": float(stain_scale[c.id]), "stain": stains[c.id]}
+        for c in tissue.cells
+    ]
+
+
+def recorded_stain_scale(manifest: Mapping[str, Any]) -> NDArray[np.float32]:
+    """By cell id, the factor on its stain that a block's manifest records; 1 where it records none."""
+    cells = {int(cell["id"]): float(cell.get("stain_scale", 1.0)) for cell in manifest.get("cells", [])}
+    scale = np.ones(max(cells, default=0) + 1, np.float32)
+    for cell, factor in cells.items():
+        scale[cell] = factor
+    return scale
 
 
 def _image(

@@ -233,7 +233,7 @@ def _dock_vesicles(
     for synapse in synapses:
         number = int(rng.poisson(DOCKED_PER_UM2 * synapse.psd_area_um2))
         spread = 0.95 * synapse.psd_radius_um
-        places = docked_places(interior, synapse.position_um, synapse.normal, spread, 2 * number, rng)
+        places = docked_places(interior, synapse.position_um, synapse.normal, spread, 6 * number, rng)
         flattening = PLEOMORPHIC if synapse.kind == "symmetric" else 0.0
         placed = place_vesicles(interior, [], places, number, flattening, rng)
         first = _add_vesicles(contents, cell, interior, placed)

@@ -64,6 +64,11 @@ def test_what_lies_beside_the_arrays(tiny_blocks: Path) -> None:
     for cell in manifest["cells"]:
         assert cell["stain"]["membrane"]["os"] > 0
     assert len({cell["stain"]["membrane"]["os"] for cell in manifest["cells"]}) > 1
+    scale = block_job.recorded_stain_scale(manifest)
+    assert [scale[cell["id"]] for cell in manifest["cells"]] == pytest.approx(
+        [cell["stain_scale"] for cell in manifest["cells"]]
+    )
+    assert np.std(scale[1:]) > 0
     assert (block / "preview.png").stat().st_size > 1000
     assert manifest["seed"] == 3
     assert manifest["recipe"]["tissue"]["size_um"] == [0.6, 0.6, 0.4]
