@@ -123,7 +123,10 @@ def _add_densities(
     around = Surroundings.of(synapse, membrane_side, cones[cell.id - 1], cones[partner - 1], warp, gap_um)
     thickness = psd_thickness_um(synapse.kind, rng) if post else ACTIVE_ZONE_THICKNESS_UM
     layer = "psd" if post else "active_zone"
-    number = contents.add_instance(layer, cell.id, around.density(thickness), membrane_side)
+    plate = around.density(thickness)
+    if plate is not None and membrane_side.depth(plate[0]).min() <= 0:
+        plate = None  # the membrane is folded too sharply there
+    number = contents.add_instance(layer, cell.id, plate, membrane_side)
     if post:
         parts.psd_id = number
         parts.cleft_id = contents.add_instance("cleft", 0, around.cleft())

@@ -20,6 +20,7 @@ BUCKET_UM = 0.15
 APART_UM = 0.006  # organelles keep this from each other
 
 PLATE_APART_UM = 0.002  # and this from densities, which vesicles touch
+REMOVED_UM = 0.03  # how far outside a piece that is taken away counts as lying
 STEEPEST = 1.3  # by how much depth may change per µm: more than 1 where space is deformed and in tunnels
 
 IntArray = npt.NDArray[np.integer]
@@ -162,7 +163,7 @@ def only_piece(depth_um: FloatArray, nodes: tuple[IntArray, ...]) -> FloatArray:
         return depth_um
     held = np.bincount(pieces[nodes], minlength=count + 1)
     held[0] = 0
-    return np.where((pieces > 0) & (pieces != np.argmax(held)), np.float32(-1e-3), depth_um)
+    return np.where((pieces > 0) & (pieces != np.argmax(held)), np.float32(-REMOVED_UM), depth_um)
 
 
 def nodes_beside(grid: Grid, vertices_um: FloatArray) -> tuple[IntArray, ...]:
