@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import manifold3d
@@ -45,7 +46,10 @@ def sweep_folder(source: Path, target: Path, size_um: ArrayLike, sides: int) -> 
     before the cut. A body that stays outside the box leaves no surface.
     """
     pieces = {}
+    parent = os.getppid()
     for path in sorted(source.glob("*.swc")):
+        if os.getppid() != parent:  # whoever wanted the meshes was killed
+            raise RuntimeError(f"the process that asked for {target} is gone")
         tree = read_swc(path)
         is_thick = float(np.median(tree.radii_um)) > THICK_UM
         whole = build_mesh(tree, THICK_FACTOR * sides if is_thick else sides)
