@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from .class_fit import DomainKind
 from .distribution_fit import significant
 from .growth import grow_neuron
-from .morphometry import measure
+from .morphometry import sholl_crossings
 from .neuron_class import NeuronClass
 from .sections import Domain, domain_of
 from .tree import Tree
@@ -32,7 +33,7 @@ def calibrated(neuron_class: NeuronClass, cells: Mapping[str, Tree], kinds: list
     domains = dict(neuron_class.arbor.domains)
     for kind in kinds:
         real = [found for tree in cells.values() if (found := domain_of(tree, kind.swc_types)).sections]
-        profile = measure(real).sholl_um
+        profile = _profile(real)
         narrow = domains[kind.name].direction is not None and domains[kind.name].spread_deg <= NARROW_DEG
         best, nearest = domains[kind.name], np.inf
         for outward in (True, False) if narrow else (True,):
@@ -45,7 +46,7 @@ def calibrated(neuron_class: NeuronClass, cells: Mapping[str, Tree], kinds: list
 
 
 def _pull(
-    neuron_class: NeuronClass, kind: DomainKind, outward: bool, profile: list[float], seed: int
+    neuron_class: NeuronClass, kind: DomainKind, outward: bool, profile: NDArray[np.float64], seed: int
 ) -> tuple[float, float]:
     """Pull with which the grown Sholl profile comes nearest to the measured one, and how near (µm)."""
     assert neuron_class.arbor is not None
@@ -58,7 +59,7 @@ def _pull(
             pull = float(np.clip(strength / section, -1, 1))
             changed = domain.model_copy(update={"pull_per_um": pull, "pull_outward": outward})
             grown = _grown(_with_domains(neuron_class, {kind.name: changed}), kind, seed)
-            tried[strength] = float(stats.wasserstein_distance(measure(grown).sholl_um, profile))
+            tried[strength] = float(stats.wasserstein_distance(_profile(grown), profile))
         return tried[strength]
 
     for strength in STRENGTHS:
@@ -69,6 +70,11 @@ def _pull(
         miss((best + other) / 2)
     best = min(tried, key=miss)
     return significant(float(np.clip(best / section, -1, 1))), tried[best]
+
+
+def _profile(domains: list[Domain]) -> NDArray[np.float64]:
+    """Distances of all Sholl crossings."""
+    return np.concatenate([sholl_crossings(domain) for domain in domains])
 
 
 def _grown(neuron_class: NeuronClass, kind: DomainKind, seed: int) -> list[Domain]:

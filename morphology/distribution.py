@@ -10,10 +10,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from scipy import special
 
 # Shares of the samples that lie below a table's quantiles: closer towards the ends, where tails are long.
-TABLE_SHARES = np.array(
-    [0, 0.005, 0.02, 0.05, 0.1, 0.15, 0.2, 0.275, 0.35, 0.425, 0.5]
-    + [0.575, 0.65, 0.725, 0.8, 0.85, 0.9, 0.95, 0.98, 0.995, 1]
-)
+_LOWER_SHARES = (0.0, 0.005, 0.02, 0.05, 0.1, 0.15, 0.2, 0.275, 0.35, 0.425)
+TABLE_SHARES = np.array([*_LOWER_SHARES, 0.5, *(1 - share for share in reversed(_LOWER_SHARES))])
 
 Kind = Literal["constant", "normal", "lognormal", "uniform", "gamma", "table"]
 

@@ -78,7 +78,8 @@ class GrowingTree:
         """Whether a chain that is to hang on `parent` keeps a gap from the tree, but where they are joined.
 
         Two balls may touch where the way between them along the tree is short (`JOINT` times their radii and the gap)
-        and the chain has touched all along: they are parts of one joint. Stems may touch the soma at their start only, and each other nowhere.
+        and the chain has touched all along: they are parts of one joint. Stems may touch the soma at their start only,
+        and each other nowhere.
 
         Args:
             arc_um: (n,) path from the parent to each point.

@@ -148,7 +148,7 @@ class _Sprout:
 
     def grow_stem(self, direction: NDArray[np.float64]) -> None:
         """Grow a stem that heads in a direction from the soma's surface, and all that hangs on it."""
-        domain, rng = self._domain, self._rng
+        domain = self._domain
         tips = max(1, round(self._draw(domain.tips, domain.tips_correlation, self._cell_tips)))
         on_soma = self._soma_radius > 0
         parent = 0 if len(self._growing) else -1
@@ -283,7 +283,13 @@ def _wandering_radius(
     """Radius along the shaft: draws of the class, one per period, joined by half cosines."""
     period = neuron_class.radius_period_um
     place = arc / period + rng.random()
-    draws = neuron_class.shaft_radius_um.sample(rng, int(place[-1]) + 2)
+    count = int(place[-1]) + 2
+    if neuron_class.radius_correlation > 0:
+        common, share = rng.normal(), neuron_class.radius_correlation
+        scores = np.sqrt(share) * common + np.sqrt(1 - share) * rng.normal(size=count)
+        draws = neuron_class.shaft_radius_um.quantile(special.ndtr(scores))
+    else:
+        draws = neuron_class.shaft_radius_um.sample(rng, count)
     knot = place.astype(int)
     share = (1 - np.cos(np.pi * (place - knot))) / 2
     return draws[knot] * (1 - share) + draws[knot + 1] * share

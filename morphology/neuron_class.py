@@ -24,6 +24,9 @@ SWC_TYPE_OF_KIND = {
 }
 
 
+CLASS_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
 class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -176,17 +179,19 @@ class NeuronClass(_Group):
         section_length_um: path between branch points.
         tortuosity: path length over chord of a stretch `tortuosity_length_um` long.
         radius_period_um: path from one draw of `shaft_radius_um` to the next; between them it wanders.
+        radius_correlation: share of the variance of `shaft_radius_um` that lies between neurites, not along one.
         stain_scale: factor of one cell on the heavy-metal mass fractions of its materials.
     """
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(pattern=f"^{CLASS_NAME.pattern}$")
     source: str
-    kind: Literal["axon", "dendrite", "cell", "glia"]
+    kind: Literal["axon", "dendrite", "neurite", "cell", "glia"]
     shaft_radius_um: Distribution
     section_length_um: Distribution
     tortuosity: Distribution
     tortuosity_length_um: float = Field(default=10.0, gt=0)
     radius_period_um: float = Field(default=2.0, gt=0)
+    radius_correlation: float = Field(default=0.0, ge=0, le=1)
     varicosity: Varicosity | None = None
     spine: Spine | None = None
     side_branch: SideBranch | None = None

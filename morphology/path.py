@@ -67,6 +67,7 @@ def detour(
     """(n, 3) points and (n,) path length of a section with the given path over chord.
 
     The tangent is the direction plus an Ornstein-Uhlenbeck process whose width is solved for the tortuosity.
+    One that the drawn process does not reach at any width is missed.
 
     Args:
         direction: (3,) unit vector to where the section is `reach_um` from its start (or to its end).
@@ -86,19 +87,21 @@ def detour(
 
 def _width(course: Vector, noise: Vector, tortuosity: float) -> float:
     """Factor on the noise with which path over chord is the tortuosity."""
-    low, high = 0.0, float(WIDTHS[-1])
-    for widths in (WIDTHS, FINER):
-        tried = widths if widths is WIDTHS else low + widths * (high - low)
+    tried = WIDTHS
+    while True:
         tangents = course + tried[:, None, None] * noise
         tangents /= np.linalg.norm(tangents, axis=2, keepdims=True)
         found = len(noise) / np.linalg.norm(tangents.sum(axis=1), axis=1)
         beyond = np.flatnonzero(found >= tortuosity)
         if not beyond.size:
             return float(tried[int(np.argmax(found))])
-        if beyond[0] == 0:
+        last = int(beyond[0])
+        if last == 0:
             return float(tried[0])
-        low, high = float(tried[beyond[0] - 1]), float(tried[beyond[0]])
-    return (low + high) / 2
+        low, high = float(tried[last - 1]), float(tried[last])
+        if tried is not WIDTHS:
+            return low + (high - low) * float((tortuosity - found[last - 1]) / (found[last] - found[last - 1]))
+        tried = low + FINER * (high - low)
 
 
 def _rotation(source: Vector, target: Vector) -> Vector:

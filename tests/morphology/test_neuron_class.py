@@ -71,7 +71,7 @@ def test_missing_file(tmp_path: Path) -> None:
     ("changes", "sentence"),
     [
         ({"colour": "red"}, r"thin.yaml: unknown key colour \(value 'red'\); allowed keys are name, source"),
-        ({"kind": "tree"}, r"kind is 'tree', but input should be 'axon', 'dendrite', 'cell' or 'glia'"),
+        ({"kind": "tree"}, r"kind is 'tree', but input should be 'axon', 'dendrite', 'neurite', 'cell' or 'glia'"),
         (
             {"shaft_radius_um": {"kind": "constant", "mean": "thin", "source": "x"}},
             r"shaft_radius_um.mean is 'thin', but input should be a valid number",
