@@ -156,6 +156,7 @@ def image(
     from neuropil.voxelize.block_files import read_block
     from neuropil.voxelize.volume_files import write_volume
 
+    from .block_job import recorded_stain_scale
     from .recipe import named_appearance
 
     look = named_appearance(profile)
@@ -167,9 +168,53 @@ def image(
         look.materials,
         look.profile.microscope,
         np.random.default_rng(seed),
+        recorded_stain_scale(tissue.manifest),
     )
     write_volume(micrograph.image, output)
     print(output)
+
+
+@app.command()
+def fit(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The class, NAME.yaml; its report lies beside it.")],
+    swc: Annotated[Path | None, typer.Option(help="Folder of SWC files: a class of whole cells.")] = None,
+    unit_um: Annotated[float, typer.Option(help="Length of the SWC files' unit in µm.", min=1e-6)] = 1.0,
+    held_out: Annotated[float, typer.Option(help="Share held out in each split of the validation.")] = 0.5,
+    splits: Annotated[int, typer.Option(help="Random splits of the validation.", min=1)] = 4,
+    segmentation: Annotated[str | None, typer.Option(help="Volume of object ids: a class of neurites.")] = None,
+    voxel_size_nm: VoxelSizeOption = None,
+    objects: Annotated[int, typer.Option(help="Of a segmentation: how many objects are measured.", min=1)] = 120,
+    shapes: Annotated[
+        Path | None, typer.Option(help="Of a segmentation: folder for each object's skeleton and surface.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of splits, grown cells and sampled objects.", min=0)] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """A class fitted to real cells or to a segmented volume, and how near what grows from it comes to held-out ones."""
+    from .fitting import class_name, fit_cells, read_cells, write_fit
+    from .progress import bar
+
+    name = class_name(output)
+    if (swc is None) == (segmentation is None):
+        raise ValueError("fit needs one of --swc FOLDER and --segmentation VOLUME, and not both")
+    if not 0 < held_out < 1:
+        raise ValueError(f"--held-out is {held_out:g}, but allowed are numbers between 0 and 1")
+    with bar("fitting") as report:
+        if swc is not None:
+            cells = read_cells(swc, unit_um)
+            try:
+                found = fit_cells(name, cells, swc.resolve().name, held_out, splits, seed, report)
+            except ValueError as error:
+                raise ValueError(f"{swc}: {error}") from None
+        else:
+            from .segmentation_fitting import fit_segmentation
+
+            assert segmentation is not None
+            found = fit_segmentation(
+                name, segmentation, voxel_size_nm, objects, shapes, held_out, splits, seed, report
+            )
+    page = write_fit(found, output)
+    print(json.dumps(found.figures) if as_json else f"class:  {output}\nreport: {page}\n{found.summary}")
 
 
 @app.command()
