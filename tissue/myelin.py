@@ -21,6 +21,7 @@ PERIOD_UM = 0.0135  # of the lamellae in embedded tissue, 10-17 nm
 TONGUE_UM = 0.05  # thickness of the pocket of cytoplasm at either end of the spiral
 TONGUE_WIDTH_RAD = 0.5
 THINNEST_SHEATH_UM = 0.02
+LEAST_UM = 1e-3  # a sheath thinner than this is none
 NODE_GAP_UM = (
     0.8,
     1.5,
@@ -94,7 +95,8 @@ def add_myelinated(
     outer = float(np.median(whole)) if len(whole) else float(depth_on_axis.max())
     sheath = outer * (1 - g_ratio)
     if outer < 0.05 or sheath < THINNEST_SHEATH_UM:  # it only grazes the built box: all sheath
-        contents.add_instance("myelin", cell_id, surface)
+        everywhere = np.full(interior.grid.shape, float(interior.depth_um.max()))
+        _add_lamellae(contents, cell_id, interior, interior.depth_um, everywhere)
         return None
     nodes_um = interior.grid.nodes().reshape(-1, 3)
     near = np.flatnonzero(interior.depth_um.ravel() > -2 * interior.grid.spacing_um)
@@ -114,7 +116,7 @@ def add_myelinated(
     # The inner tongue takes its room from the lamellae, so that the axon stays round.
     axon = interior.depth_um - thickness - 1e-4
     contents.add("myelin_tongue", cell_id, surface)
-    _add_lamellae(contents, cell_id, interior, compact, thickness - inner_tongue, surface)
+    _add_lamellae(contents, cell_id, interior, compact, thickness - inner_tongue)
     for piece in split(*polygonize(interior.grid, axon + np.minimum(inner_tongue, 0.6 * thickness))):
         contents.add("inner_tongue", cell_id, piece, interior, contents.last_id)
     core, _ = largest_piece(polygonize(interior.grid, axon))
@@ -124,23 +126,23 @@ def add_myelinated(
 
 
 def _add_lamellae(
-    contents: Contents, cell_id: int, interior: CellInterior, depth: FloatArray, thickness: FloatArray, surface: Shape
+    contents: Contents, cell_id: int, interior: CellInterior, depth: FloatArray, thickness: FloatArray
 ) -> None:
-    """Nested shells one period apart, all one instance; each is lined by the membrane that makes it visible."""
-    first = True
-    for number in range(int(float(thickness.max()) / PERIOD_UM) + 1):
-        # Where the sheath is too thin for this lamella, at a node, it ends.
-        field = np.minimum(depth - number * PERIOD_UM, thickness - number * PERIOD_UM)
-        if number == 0:
-            field = np.where(thickness > THINNEST_SHEATH_UM, depth, np.minimum(depth, -1e-3))
+    """Nested shells one period apart, all one instance; each is lined by the membrane that makes it visible.
+
+    depth: below the outermost one, thickness: of the sheath at each node of the grid; where that is too little for a
+    lamella, at a node of Ranvier, it ends.
+    """
+    number = 0
+    for below in np.arange(0.0, max(float(thickness.max()), PERIOD_UM), PERIOD_UM):
+        field = np.minimum(depth - below, thickness - below) if below else np.minimum(depth, thickness - LEAST_UM)
         shell = polygonize(interior.grid, field.astype(np.float32))
         if len(shell[1]) == 0:
             continue
-        if first:
-            contents.add_instance("myelin", cell_id, shell)
-            first = False
+        if number:
+            contents.add("myelin", cell_id, shell, interior, number)
         else:
-            contents.add("myelin", cell_id, shell, interior, contents.last_id)
+            number = contents.add_instance("myelin", cell_id, shell)
 
 
 def _add_loops(

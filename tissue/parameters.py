@@ -63,7 +63,7 @@ class TissueParameters(BaseModel):
     synapse_probability: float = Field(0.95, ge=0, le=1, description="that a spine head facing an axon has a synapse")
     shaft_synapse_probability: float = Field(0.25, ge=0, le=1, description="that a free bouton makes one with a shaft")
     vesicle_density_per_um3: float = Field(
-        2000, ge=0, le=9000, description="of a bouton's volume, within reach of the active zone"
+        3000, ge=0, le=9000, description="of a bouton's volume, within reach of the active zone"
     )
     nodes_of_ranvier_per_um: float = Field(0.01, ge=0, le=1, description="along myelinated axons")
     enrichment: Enrichment = Enrichment()

@@ -91,4 +91,5 @@ def test_a_thin_graze_is_all_sheath() -> None:
     contents = Contents()
     surface = polygonize(grid, interior.depth_um)
     assert add_myelinated(contents, 1, surface, straight(), interior, CLASS, np.random.default_rng(0)) is None
-    assert [layer for layer, _ in contents.layered] == ["myelin"]
+    assert {layer for layer, _ in contents.layered} == {"myelin"}
+    assert len({solid.organelle_id for _, solid in contents.layered}) == 1

@@ -3,10 +3,22 @@
 import numpy as np
 import pytest
 
+from neuropil.morphology.tree import AXON, SPINE_HEAD, Tree
 from neuropil.tissue.arrival import Grid, RoundCones, earliest_arrivals
 from neuropil.tissue.certificate import is_closed, volume_um3
 from neuropil.tissue.interior import CellInterior
-from neuropil.tissue.synapses import CLEFT_UM, LEAFLET_UM, Outline, Surroundings, Synapse, contacts_near, widened
+from neuropil.tissue.layout import Bouton, LaidOutCell, SpineHead
+from neuropil.tissue.parameters import TissueParameters
+from neuropil.tissue.synapses import (
+    CLEFT_UM,
+    LEAFLET_UM,
+    Outline,
+    Surroundings,
+    Synapse,
+    contacts_near,
+    find_synapses,
+    widened,
+)
 from neuropil.tissue.warp import Warp
 
 GRID = Grid.around(np.full(3, -0.8), np.full(3, 0.8), 0.04)
@@ -82,3 +94,25 @@ def test_widened_gives_the_cleft_its_width_there_alone() -> None:
     at = tuple(np.rint((np.zeros(3) - GRID.origin_um) / GRID.spacing_um).astype(int))
     assert back[at] == pytest.approx(0.5 * (CLEFT_UM - 0.008), abs=1e-4)
     assert back.min() == 0 and (back[[0, -1]] == 0).all()
+
+
+def test_densities_grow_with_the_spines_head() -> None:
+    """A head of each size before the same thick axon: the area goes with the head's volume, within its scatter."""
+    areas, heads = [], []
+    for radius in np.repeat((0.1, 0.15, 0.2, 0.26), 6):
+        middle = np.array([0.0, -radius, 0.0])
+        ball = RoundCones(middle[None], middle[None] + 1e-4, np.array([radius - 0.03]), np.array([radius - 0.03]))
+        axon = RoundCones(np.array([[-2.0, 0.3, 0]]), np.array([[2.0, 0.3, 0]]), np.array([0.25]), np.array([0.25]))
+        types = [np.full(1, SPINE_HEAD, np.int16), np.full(1, AXON, np.int16)]
+        arrivals = earliest_arrivals(GRID, [ball, axon], 0.4, STILL, types)
+        tree = Tree(middle[None], np.array([radius]), np.array([-1]), np.array([SPINE_HEAD]))
+        dendrite = LaidOutCell("dendrite", tree, [], [SpineHead(middle, radius, 1.0)])
+        bouton = Bouton(np.array([0.0, 0.3, 0.0]), 0.25)
+        parameters = TissueParameters(size_um=(1.0, 1.0, 1.0), margin_um=0.5, synapse_probability=1.0)
+        cells = [dendrite, LaidOutCell("axon", tree, [bouton])]
+        found = find_synapses(parameters, cells, arrivals, 0.01, np.random.default_rng(len(areas)))
+        assert [(s.pre_id, s.post_id, s.on) for s in found] == [(2, 1, "spine")]
+        areas.append(found[0].psd_area_um2)
+        heads.append(found[0].head_volume_um3)
+    assert np.corrcoef(np.log(heads), np.log(areas))[0, 1] > 0.8
+    assert np.std(np.array(areas) / heads) > 0  # a continuum, not a rule
