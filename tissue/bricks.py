@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrival import FloatArray, RoundCones, round_cone_distance
-from .interior import CellInterior, IntArray, _room_at
+from .interior import CellInterior, IntArray, _room_at, cube_key
 from .polygonize import _TETRAHEDRA as TETRAHEDRA
 
 EDGE = 12  # cubes along a brick
@@ -35,7 +35,7 @@ def _touched(cones: FloatArray, reach: float, spacing: float) -> IntArray:
                 for k in range(low[2], high[2] + 1):
                     x, y, z = i * edge + half, j * edge + half, k * edge + half
                     if round_cone_distance(x, y, z, cones[c]) < reach + 1.7320508 * half:
-                        seen[((i + 65536) << 40) + ((j + 65536) << 20) + k + 65536] = True
+                        seen[cube_key(i, j, k)] = True
     keys = np.empty(len(seen), np.int64)
     for n, key in enumerate(seen):
         keys[n] = key
@@ -54,7 +54,7 @@ def _raise_to_cones(fields: FloatArray, bricks: IntArray, cones: FloatArray, rea
     place = {np.int64(0): np.int64(0)}
     place.clear()
     for b in range(bricks.shape[0]):
-        place[((bricks[b, 0] + 65536) << 40) + ((bricks[b, 1] + 65536) << 20) + bricks[b, 2] + 65536] = b
+        place[cube_key(bricks[b, 0], bricks[b, 1], bricks[b, 2])] = np.int64(b)
     edge = EDGE * spacing
     for c in range(cones.shape[0]):
         wide = reach + max(cones[c, 6], cones[c, 7])
@@ -66,7 +66,7 @@ def _raise_to_cones(fields: FloatArray, bricks: IntArray, cones: FloatArray, rea
         for bi in range(low[0], high[0] + 1):
             for bj in range(low[1], high[1] + 1):
                 for bk in range(low[2], high[2] + 1):
-                    key = ((bi + 65536) << 40) + ((bj + 65536) << 20) + bk + 65536
+                    key = cube_key(bi, bj, bk)
                     if key not in place:
                         continue
                     values = fields[place[key]]

@@ -173,6 +173,12 @@ def nodes_beside(grid: Grid, vertices_um: FloatArray) -> tuple[IntArray, ...]:
     return tuple(np.clip(ends, 0, np.array(grid.shape) - 1).T)
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def cube_key(i: int, j: int, k: int) -> np.int64:
+    """One number for a cube of a lattice, in the order of i, j, k from -65536 on."""
+    return np.int64(((i + 65536) << 40) + ((j + 65536) << 20) + k + 65536)
+
+
 @dataclass
 class CellInterior:
     """What is free inside a cell. depth_um: distance below the surface on a grid (negative outside)."""

@@ -184,7 +184,7 @@ def thin_tube(interior: CellInterior, run_um: FloatArray, rng: np.random.Generat
             reach = float(np.linalg.norm(toward))
             if reach < STEP_UM:
                 continue
-            steps = max(1, round(min(4 * np.linalg.norm(way[1] - way[0]), reach) / STEP_UM))
+            steps = max(1, round(min(4 * float(np.linalg.norm(way[1] - way[0])), reach) / STEP_UM))
             path = network.grow(at, toward / reach, toward / reach, steps, radius, wobble=0.25)
             if len(path) <= steps // 2:
                 break

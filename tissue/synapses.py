@@ -202,12 +202,12 @@ def find_synapses(
 
     for index in sorted(dendrites):
         for head in cells[index].spine_heads:
-            contacts = [
+            candidates = [
                 (_fitness(arrivals, cells[contact.partner], contact), contact)
                 for contact in contacts_near(arrivals, index, head.centre_um, head.radius_um + 0.15, axons)
                 if contact.area_um2 > SMALLEST_AREA_UM2
             ]
-            fitness, best = max(contacts, key=lambda one: one[0], default=(0.0, None))
+            fitness, best = max(candidates, key=lambda one: one[0], default=(0.0, None))
             if best is not None and fitness > 0 and rng.random() < parameters.synapse_probability:
                 volume = head_volume_um3(arrivals, index, head.centre_um, head.radius_um, 0.5 * gap_um)
                 area = AREA_PER_HEAD_VOLUME * volume * float(np.exp(AREA_SCATTER * rng.normal()))

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from .arrival import FloatArray
-from .interior import CellInterior, IntArray, _room_at
+from .interior import CellInterior, IntArray, _room_at, cube_key
 from .shapes import CIRCUMSCRIBED, Shape, ellipsoids, spheres
 
 RADIUS_UM = 0.022  # 44 nm mean outer diameter (mouse CA1, JCB 200711021 fig. 5)
@@ -95,7 +95,7 @@ def _fill(
         for a in range(i - 1, i + 2):
             for b in range(j - 1, j + 2):
                 for c in range(k - 1, k + 2):
-                    key = ((a + 65536) << 40) + ((b + 65536) << 20) + c + 65536
+                    key = cube_key(a, b, c)
                     m = first[key] if key in first else -1  # noqa: SIM401 (numba would make it optional)
                     while m >= 0 and free:
                         dx, dy, dz = points[m, 0] - x, points[m, 1] - y, points[m, 2] - z
@@ -110,9 +110,9 @@ def _fill(
             continue
         if _room_at(x, y, z, values, origin, spacing, wall, plates, cones, low, head, entry) < outer[n]:
             continue
-        key = ((i + 65536) << 40) + ((j + 65536) << 20) + k + 65536
+        key = cube_key(i, j, k)
         following[n] = first[key] if key in first else -1  # noqa: SIM401
-        first[key] = n
+        first[key] = np.int64(n)
         kept[count] = n
         count += 1
         left[crowd[n]] -= 1
