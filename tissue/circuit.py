@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neuropil.morphology.tree import APICAL_DENDRITE, AXON, DENDRITE, VARICOSITY, Tree
+from neuropil.morphology.tree import (
+    APICAL_DENDRITE,
+    AXON,
+    DENDRITE,
+    GLIA,
+    SOMA,
+    SPINE_HEAD,
+    SPINE_NECK,
+    VARICOSITY,
+    Tree,
+)
 
 from .circuit_cones import cones_of, cropped, within_tiles
 from .circuit_parameters import CircuitParameters
@@ -17,6 +27,8 @@ from .circuit_vessels import lay_vessels
 from .cone_pairs import near_pairs
 
 VESSEL_KIND = "vessel"
+# What counts as neither axon, dendrite nor neurite of unknown kind.
+NO_FIBRES = (SOMA, SPINE_NECK, SPINE_HEAD, GLIA)
 # How far beyond the gap that was asked for the least one is looked for.
 GAP_SEARCH_UM = 0.2
 
@@ -138,13 +150,14 @@ def _statistics(parameters: CircuitParameters, cells: list[CircuitCell]) -> dict
     """Counts and densities within the block; volumes by the frusta of the skeletons, somas as balls in it."""
     volume = float(np.prod(parameters.size_um))
     neurons = [cell for cell in cells if cell.kind != VESSEL_KIND]
-    lengths = {"axon": 0.0, "dendrite": 0.0}
+    lengths = {"axon": 0.0, "dendrite": 0.0, "fibre": 0.0}
     for cell in neurons:
         if cell.skeleton is None:
             continue
         types, length = cell.skeleton.types, cell.skeleton.segment_lengths_um
         lengths["axon"] += float(length[np.isin(types, (AXON, VARICOSITY))].sum())
         lengths["dendrite"] += float(length[np.isin(types, (DENDRITE, APICAL_DENDRITE))].sum())
+        lengths["fibre"] += float(length[~np.isin(types, NO_FIBRES)].sum())
     centres = [cell.soma_um for cell in neurons if cell.soma_um is not None]
     inside = sum(not _is_outside(centre, np.asarray(parameters.size_um)) for centre in centres)
     return {
@@ -153,6 +166,6 @@ def _statistics(parameters: CircuitParameters, cells: list[CircuitCell]) -> dict
         "neurons_per_mm3": inside / (volume * 1e-9),
         "axon_length_um_per_um3": lengths["axon"] / volume,
         "dendrite_length_um_per_um3": lengths["dendrite"] / volume,
-        "fibre_length_um_per_um3": sum(lengths.values()) / volume,
+        "fibre_length_um_per_um3": lengths["fibre"] / volume,
         "vessels": float(len(cells) - len(neurons)),
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from neuropil.morphology.tree import VESSEL, Tree
 
@@ -17,8 +19,8 @@ PERSISTENCE_UM = 80.0
 # Radii differ from vessel to vessel, and wander along each, by these shares (set by eye).
 SPREAD_BETWEEN, SPREAD_ALONG = 0.15, 0.1
 WANDER_UM = 25.0
-GAP_UM = 10.0
-TRIES = 400
+GAP_UM = 3.0
+TRIES = 2000
 
 
 def lay_vessels(parameters: CircuitParameters, rng: np.random.Generator) -> list[Tree]:
@@ -34,9 +36,12 @@ def lay_vessels(parameters: CircuitParameters, rng: np.random.Generator) -> list
     vessels: list[Tree] = []
     held = latest = 0.0
     while held + latest / 2 < target:
+        taken = cKDTree(np.concatenate([other.points_um for other in vessels])) if vessels else None
+        widest = max((float(other.radii_um.max()) for other in vessels), default=0.0)
         for _ in range(TRIES):
             vessel = _vessel(asked, size, parameters.margin_um, rng)
-            if all(_apart(vessel, other) for other in vessels):
+            reach = float(vessel.radii_um.max()) + widest + GAP_UM
+            if taken is None or not np.isfinite(taken.query(vessel.points_um, distance_upper_bound=reach)[0]).any():
                 break
         else:
             raise ValueError(
@@ -56,8 +61,9 @@ def _vessel(asked: Vessels, size: NDArray[np.float64], margin_um: float, rng: np
     direction = rng.normal(size=3)
     direction /= np.linalg.norm(direction)
     beyond = margin_um + 4 * asked.radius_um
-    forth = _walk(middle, direction, -beyond, size + beyond, rng)
-    back = _walk(middle, -direction, -beyond, size + beyond, rng)
+    low, high = np.full(3, -beyond), size + beyond
+    forth = _walk(middle, direction, low, high, rng)
+    back = _walk(middle, -direction, low, high, rng)
     points = np.concatenate([back[:0:-1], forth])
     mean = asked.radius_um * np.exp(rng.normal(0, SPREAD_BETWEEN))
     knots = rng.normal(0, SPREAD_ALONG, int(len(points) * STEP_UM / WANDER_UM) + 2)
@@ -68,19 +74,33 @@ def _vessel(asked: Vessels, size: NDArray[np.float64], margin_um: float, rng: np
 def _walk(
     start: NDArray[np.float64],
     heading: NDArray[np.float64],
-    low: NDArray[np.float64] | float,
+    low: NDArray[np.float64],
     high: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    points = [start]
-    while (points[-1] > low).all() and (points[-1] < high).all():
-        points.append(points[-1] + STEP_UM * heading)
-        turn = rng.normal(size=3) * np.sqrt(STEP_UM / PERSISTENCE_UM)
-        heading = heading + turn - (turn @ heading) * heading
-        heading = heading / np.linalg.norm(heading)
-    return np.array(points)
+    """(n, 3) points of a path that forgets its direction over PERSISTENCE_UM, until it has left the box.
+
+    One that has not after many times the box's size ends there.
+    """
+    most = int(20 * (high - low).max() / STEP_UM)
+    return np.asarray(_walked(start, heading, rng.normal(0, np.sqrt(STEP_UM / PERSISTENCE_UM), (most, 3)), low, high))
 
 
-def _apart(one: Tree, other: Tree) -> bool:
-    away = np.linalg.norm(one.points_um[:, None] - other.points_um[None], axis=2)
-    return bool((away > one.radii_um[:, None] + other.radii_um[None] + GAP_UM).all())
+@numba.njit(cache=True)
+def _walked(
+    start: NDArray[np.float64],
+    heading: NDArray[np.float64],
+    turns: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    points = np.empty((len(turns) + 1, 3))
+    points[0] = start
+    heading = heading.copy()
+    for n in range(len(turns)):
+        if (points[n] <= low).any() or (points[n] >= high).any():
+            return points[: n + 1].copy()
+        points[n + 1] = points[n] + STEP_UM * heading
+        heading += turns[n] - (turns[n] * heading).sum() * heading
+        heading /= np.sqrt((heading * heading).sum())
+    return points
