@@ -56,5 +56,5 @@ def test_a_run_on_a_stand_in(
         timeout=120,
     )
     assert done.returncode == 0, done.stderr + (tmp_path / "log").read_text()
-    assert done.stdout.split() == [str(block_folder(tmp_path / "out", 1))]
+    assert done.stdout.split()[0] == str(block_folder(tmp_path / "out", 1))
     assert files_of(tmp_path / "out/00001.zarr") == files_of(block_folder(tiny_blocks, 1))
