@@ -14,7 +14,7 @@ from neuropil.tissue import circuit_separation
 from neuropil.tissue.circuit import VESSEL_KIND, CircuitBlock, build_circuit
 from neuropil.tissue.circuit_cones import cones_of, cropped, within_tiles
 from neuropil.tissue.circuit_parameters import CircuitParameters
-from neuropil.tissue.circuit_posing import divided, prepared
+from neuropil.tissue.circuit_posing import divided, pose_cells, prepared
 from neuropil.tissue.circuit_separation import separate
 from neuropil.tissue.cone_pairs import near_pairs
 
@@ -207,8 +207,6 @@ def test_upright_cells_are_upright(swc: Path) -> None:
         "size_um": [60, 60, 60],
         "cells": [{"swc": swc, "count": 5, "axis": [0, -1, 0], "spread_deg": 10, "up": [1, 0, 0]}],
     }
-    from neuropil.tissue.circuit_posing import pose_cells
-
     for cell in pose_cells(CircuitParameters.model_validate(asked), [], np.random.default_rng(2)):
         own = prepared(read_swc(swc))
         turned, _, _, _ = np.linalg.lstsq(own.points_um, cell.tree.points_um - cell.tree.points_um[0], rcond=None)
