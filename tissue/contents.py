@@ -98,12 +98,13 @@ class SynapseParts:
 class Contents:
     """Solids collected while cells are filled, and what is counted on the way.
 
-    uncontained: the structures of which a vertex did not lie in its cell.
+    uncontained: the layers of which a vertex did not lie in its cell; outside: the instances, one by one of a crowd.
     """
 
     layered: list[tuple[str, Solid]] = field(default_factory=list)
     counts: dict[str, float] = field(default_factory=dict)
     uncontained: set[str] = field(default_factory=set)
+    outside: set[int] = field(default_factory=set)
     synapses: dict[int, SynapseParts] = field(default_factory=dict)
     last_id: int = 0
 
@@ -128,8 +129,12 @@ class Contents:
         """Keep a shape, if there is one; with an interior, note where it does not lie within the cell."""
         if shape is None or len(shape[1]) == 0:
             return
-        if interior is not None and interior.depth(shape[0]).min() <= 0:
-            self.uncontained.add(layer)
+        if interior is not None:
+            beyond = np.flatnonzero(interior.depth(shape[0]).reshape(pieces, -1).min(axis=1) <= 0)
+            if len(beyond) and organelle_id == 0:
+                self.uncontained.add(layer)
+            elif len(beyond):
+                self.outside |= set((organelle_id + beyond).tolist())
         vertices = np.asarray(shape[0], np.float32)
         solid = Solid(STRUCTURE_OF.get(layer, layer), cell_id, vertices, shape[1], organelle_id, pieces)
         self.layered.append((layer, solid))
@@ -163,6 +168,7 @@ class Contents:
         for what, amount in other.counts.items():
             self.count(what, amount)
         self.uncontained |= other.uncontained
+        self.outside |= {one + shift for one in other.outside}
         for number, found in other.synapses.items():
             parts = self.of_synapse(number)
             for name in ("psd_id", "active_zone_id", "cleft_id"):
@@ -189,6 +195,7 @@ class Contents:
             if layer in self.counts:
                 self.count(layer, -len(gone))
         self.layered = kept
+        self.outside -= ids
         for parts in self.synapses.values():
             for name in ("psd_id", "active_zone_id", "cleft_id"):
                 if getattr(parts, name) in ids:

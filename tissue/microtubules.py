@@ -14,6 +14,7 @@ BUNDLED_APART_UM = 0.034
 STEP_UM = 0.02  # at which room is looked for
 RING_EVERY = 4  # steps from one ring of the mesh to the next
 SHORTEST_UM = 0.3
+DRIFT_UM = 0.0012  # sideways, per step
 
 
 def microtubules(
@@ -31,34 +32,37 @@ def microtubules(
         offsets = offsets + rng.normal(size=2) * 0.4 * max(widest - BUNDLE_UM, 0.0)
     if len(offsets) == 0:
         return []
-    # Offsets drift slowly, so that the array is parallel but not ruled.
-    drift = np.cumsum(rng.normal(scale=0.0015, size=(len(offsets), len(path), 2)), axis=1)
+    # Offsets drift slowly, so that the array is parallel but not ruled; a bundle drifts as one.
+    drift = np.cumsum(rng.normal(scale=DRIFT_UM, size=(1 if bundled else len(offsets), len(path), 2)), axis=1)
     lateral = offsets[:, None] + drift - drift.mean(axis=1, keepdims=True)
     paths = path[None] + np.einsum("npk,pkd->npd", lateral, across)
     outer = RADIUS_UM * CIRCUMSCRIBED_PRISM
-    shapes: list[Shape] = []
-    for line in paths:
-        for stretch in stretches(interior.room(line) > outer):
-            part = line[stretch][::RING_EVERY]
-            if len(part) < 3 or path_length(part) < SHORTEST_UM:
-                continue
-            shape = tube(part, np.full(len(part), RADIUS_UM), rng.normal(size=3))
-            if interior.depth(shape[0]).min() <= 0:
-                continue
-            shapes.append(shape)
-            radii = np.full(len(part) - 1, outer)
-            interior.occupy(RoundCones(part[:-1], part[1:], radii, radii))
-    return shapes
+    room = interior.room(paths.reshape(-1, 3)).reshape(len(offsets), -1)
+    parts = [
+        part
+        for line, free in zip(paths, room > outer, strict=True)
+        for part in (line[stretch][::RING_EVERY] for stretch in stretches(free))
+        if len(part) >= 3 and path_length(part) >= SHORTEST_UM
+    ]
+    turns = rng.normal(size=(len(parts), 3))
+    shapes = [tube(part, np.full(len(part), RADIUS_UM), turn) for part, turn in zip(parts, turns, strict=True)]
+    kept = [n for n, (vertices, _) in enumerate(shapes) if interior.depth(vertices).min() > 0]
+    if kept:
+        starts, ends = (np.vstack([parts[n][cut] for n in kept]) for cut in (slice(None, -1), slice(1, None)))
+        radii = np.full(len(starts), outer)
+        interior.occupy(RoundCones(starts, ends, radii, radii))
+    return [shapes[n] for n in kept]
 
 
 def _spread(count: int, radius_um: float, apart_um: float, rng: np.random.Generator) -> FloatArray:
     """Up to `count` places (n, 2) in a disc, apart_um from each other."""
-    places: list[FloatArray] = []
-    for candidate in rng.uniform(-radius_um, radius_um, size=(6 * count, 2)):
-        if len(places) >= count:
+    candidates = rng.uniform(-radius_um, radius_um, size=(6 * count, 2))
+    places = np.empty((count, 2))
+    found = 0
+    for candidate in candidates[(candidates**2).sum(axis=1) <= radius_um**2]:
+        if found == count:
             break
-        if (candidate**2).sum() > radius_um**2:
-            continue
-        if all(((candidate - other) ** 2).sum() > apart_um**2 for other in places):
-            places.append(candidate)
-    return np.reshape(places, (-1, 2))
+        if not found or ((places[:found] - candidate) ** 2).sum(axis=1).min() > apart_um**2:
+            places[found] = candidate
+            found += 1
+    return places[:found]

@@ -151,7 +151,7 @@ def _cristae(
     tubular = rng.beta(0.5, 1.2)
     for n in np.flatnonzero((depths > 0.025) & (reaches.max(1) > 0.04)):
         if rng.random() < tubular:
-            shapes += _tubules(centres[n], directions[n], reaches[n], rng)
+            shapes += _tubules(centres[n], normal, directions[n], reaches[n], bows[n], rng)
             continue
         extent = reaches[n].copy()
         if rng.random() < 0.6:  # an arc of its rim hangs free
@@ -192,13 +192,22 @@ def _lamella(
     return plate(np.stack([middle + thick, middle - thick]), centre + half * np.array([normal, -normal]))
 
 
-def _tubules(centre: FloatArray, directions: FloatArray, reaches: FloatArray, rng: np.random.Generator) -> list[Shape]:
+def _tubules(
+    centre: FloatArray,
+    normal: FloatArray,
+    directions: FloatArray,
+    reaches: FloatArray,
+    bow: float,
+    rng: np.random.Generator,
+) -> list[Shape]:
     """One to three tubes from the inner membrane inwards."""
     shapes = []
     for ray in rng.choice(len(directions), size=int(rng.integers(1, 4)), replace=False):
         if reaches[ray] < 0.05:
             continue
-        t = np.linspace(1.0, rng.uniform(0.0, 0.5), 5)
-        path = centre + (t * reaches[ray])[:, None] * directions[ray]
-        shapes.append(tube(path, np.full(5, 0.5 * rng.uniform(*LAMELLA_UM)), rng.normal(size=3)))
+        r = (np.linspace(1.0, rng.uniform(0.0, 0.5), 5) * reaches[ray])[:, None]
+        path = centre + r * directions[ray] + bow * r**2 * normal
+        radii = np.full(5, 0.5 * rng.uniform(*LAMELLA_UM))
+        radii[0] *= RIM_SHARE  # the junction
+        shapes.append(tube(path, radii, rng.normal(size=3)))
     return shapes

@@ -169,7 +169,9 @@ def _add_loops(
             continue
         ring = probes[np.arange(RING_POINTS), where]
         tangent = np.cross(course.across[n, 0], course.across[n, 1])
-        contents.add("paranodal_loop", cell_id, ring_tube(ring, LOOP_RADIUS_UM, tangent), interior, contents.last_id)
+        loop = ring_tube(ring, LOOP_RADIUS_UM, tangent)
+        if interior.depth(loop[0]).min() > 0:
+            contents.add("paranodal_loop", cell_id, loop, interior, contents.last_id)
 
 
 def with_nodes(cell: LaidOutCell, neuron_class: NeuronClass, per_um: float, rng: np.random.Generator) -> LaidOutCell:

@@ -42,9 +42,9 @@ class OrganelleCertificate:
 
 
 def separate(contents: Contents, cells: list[Cell]) -> OrganelleCertificate:
-    """Leave out organelles that cross a cell's surface, and the later one of every two that cross; certify the rest."""
+    """Leave out what reaches out of its cell and the later of every two organelles that cross; certify the rest."""
     crossing = _crossings(_outer_solids(contents, SEPARATE), cells)
-    dropped = set(crossing.max(axis=1).tolist()) if len(crossing) else set()
+    dropped = contents.outside | (set(crossing.max(axis=1).tolist()) if len(crossing) else set())
     contents.drop(dropped)
     # Nothing moves, so what is left crosses nothing; only a list so long that it may not be whole is made anew.
     crossing = crossing[~np.isin(crossing, list(dropped)).any(axis=1)]

@@ -57,9 +57,12 @@ def test_what_leaves_its_cell_is_noted() -> None:
     interior = CellInterior(grid, (0.5 - np.linalg.norm(grid.nodes(), axis=-1)).astype(np.float32))
     contents = Contents()
     contents.add_instance("lysosome", 1, spheres(np.zeros((1, 3)), np.array([0.2])), interior)
-    assert not contents.uncontained
-    contents.add_instance("lysosome", 1, spheres(np.array([[0.4, 0, 0]]), np.array([0.2])), interior)
-    assert contents.uncontained == {"lysosome"}
+    assert not contents.outside
+    two = spheres(np.array([[0.0, 0.3, 0], [0.4, 0, 0]]), np.array([0.1, 0.2]))
+    contents.add_instance("vesicle", 1, two, interior, pieces=2)
+    assert contents.outside == {3} and not contents.uncontained
+    contents.add("axon_core", 1, spheres(np.array([[0.4, 0, 0]]), np.array([0.2])), interior)
+    assert contents.uncontained == {"axon_core"}
 
 
 def test_dropped_instances_are_gone_and_the_others_keep_their_numbers() -> None:
