@@ -32,10 +32,11 @@ class NeuriteShape:
         shaft_radius_um: of bare shaft but its ends, every 0.05 µm, by neurite.
         length_um: of the shaft (the longest path), one per neurite.
         tortuosity: path over chord of stretches of the shaft, `stretch_um` long.
-        section_length_um: between branch points, twigs left out.
+        section_length_um: between branch points; twigs do not make one.
         varicosity_spacing_um, varicosity_radius_um, varicosity_length_um: along the shaft.
         twig_density_per_um: one per neurite.
-        twig_length_um, twig_neck_um, twig_head_um: from the shaft's surface; least and greatest radius on the way.
+        twig_length_um, twig_neck_um, twig_head_um: from the shaft's surface; least radius of the
+            inner half and greatest of the outer.
     """
 
     stretch_um: float
@@ -180,26 +181,35 @@ def _measure_varicosities(found: NeuriteShape, radii: NDArray[np.float64]) -> ND
 
 
 def _measure_branches(found: NeuriteShape, tree: Tree, shaft: set[int], length_um: float) -> None:
+    """Adds the twigs that stand on a shaft, and the sections between branch points that no twig makes."""
     twigs = 0
+    kept = np.ones(len(tree), dtype=bool)
     for run in tree.sections():
         along = np.concatenate([[0.0], np.cumsum(tree.segment_lengths_um[run[1:]])])
-        terminal = tree.child_counts[run[-1]] == 0 and int(run[-1]) not in shaft
-        surface = float(tree.radii_um[run[0]])
-        if terminal and int(run[0]) in shaft and TWIG_UM[0] <= along[-1] - surface <= TWIG_UM[1]:
-            outside = run[along >= surface]
+        beyond = float(along[-1] - tree.radii_um[run[0]])
+        if tree.child_counts[run[-1]] or int(run[-1]) in shaft or beyond > TWIG_UM[1]:
+            continue
+        kept[run[1:]] = False
+        if int(run[0]) in shaft and beyond >= TWIG_UM[0]:
             twigs += 1
-            found.twig_length_um.append(float(along[-1]) - surface + float(tree.radii_um[run[-1]]))
-            radii = tree.radii_um[outside]
-            top = int(np.argmax(radii))
-            found.twig_head_um.append(float(radii[top]))
-            found.twig_neck_um.append(float(radii[: top + 1].min()))
-        elif not terminal and int(run[-1]) not in _ends(tree):
-            found.section_length_um.append(float(along[-1]))
+            radii = tree.radii_um[run[along >= tree.radii_um[run[0]]]]
+            half = len(radii) // 2
+            found.twig_length_um.append(beyond + float(tree.radii_um[run[-1]]))
+            found.twig_neck_um.append(float(radii[: half + 1].min()))
+            found.twig_head_um.append(float(radii[half:].max()))
     found.twig_density_per_um.append(twigs / length_um)
+    bare = _part(tree, kept)
+    ends = {*bare.tips.tolist(), *bare.roots.tolist()}
+    for run in bare.sections():
+        if not ends & {int(run[0]), int(run[-1])}:
+            found.section_length_um.append(float(bare.segment_lengths_um[run[1:]].sum()))
 
 
-def _ends(tree: Tree) -> set[int]:
-    return {int(tip) for tip in tree.tips} | {int(root) for root in tree.roots}
+def _part(tree: Tree, kept: NDArray[np.bool_]) -> Tree:
+    """The tree of some of its points; what hangs on others is not among them."""
+    place = np.cumsum(kept) - 1
+    parents = np.where(tree.parents >= 0, place[np.maximum(tree.parents, 0)], -1)
+    return Tree(tree.points_um[kept], tree.radii_um[kept], parents[kept], tree.types[kept])
 
 
 def _radius_period(neurites: Sequence[NDArray[np.float64]]) -> float:
