@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from .arrival import FloatArray, Grid, interpolate
-from .certificate import largest_piece, volume_um3
+from .certificate import largest_piece
 from .contents import Contents
 from .interior import CellInterior
 from .placement import unit
@@ -66,7 +66,6 @@ def add_nucleus(
         if _at(grid, depth, nucleolus[0]).min() > 2 * PERINUCLEAR_UM:
             contents.add("nucleolus", cell_id, nucleolus, interior, number)
     _add_pores(contents, cell_id, interior, grid, depth, pores, rng)
-    contents.count("nucleus_um3", volume_um3(envelope))
     return number
 
 
