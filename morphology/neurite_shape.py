@@ -17,7 +17,7 @@ STEP_UM = 0.05
 # Stretches that tortuosity is taken over, where neurites are long enough.
 STRETCH_UM = 2.0
 # A terminal branch of this length beside the shaft, from its surface on, is a twig: a spine, or a filopodium.
-TWIG_UM = (0.2, 3.0)
+TWIG_UM = (0.4, 3.0)
 # A varicosity is this much thicker than the shaft's median, and stands out by as much.
 SWELLING = 1.4
 # Groups of a class are fitted where there are this many samples.

@@ -18,7 +18,7 @@ LARGEST_UM3 = 50.0
 THICKEST_UM = 1.5
 # Objects shorter than this, and than this share of the volume's longest side, are crumbs.
 SHORTEST_UM, SHORTEST_SHARE = 3.0, 1 / 3
-BUMP_NM = 150.0
+BUMP_NM = 250.0
 # Objects that extend farther are measured in a window of this many voxels a side around one of their voxels.
 WINDOW = 256
 # Skeleton points are averaged over this many neighbours on either side, against the steps of the voxels.

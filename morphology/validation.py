@@ -119,8 +119,9 @@ def split_cells(
     turns = np.floor((np.arange(len(order)) + rng.random()) * held_out + 1e-9)
     is_held = np.diff(np.concatenate([turns, [np.floor((len(order) + rng.random()) * held_out)]])) > 0
     if is_held.all() or not is_held.any():
-        is_held[:] = False
-        is_held[int(rng.integers(len(order)))] = True
+        is_held[:] = is_held.all()
+        one = int(rng.integers(len(order)))
+        is_held[one] = not is_held[one]
     fitted = {name: cells[name] for name, held in zip(order, is_held, strict=True) if not held}
     return fitted, {name: cells[name] for name, held in zip(order, is_held, strict=True) if held}
 

@@ -130,7 +130,17 @@ def test_a_segmentation(command: Command, segmentation: Path, tmp_path: Path) ->
     assert (surface.bounds[1] >= tree.points_um.max(axis=0)).all()
 
 
-def test_sources_and_outputs(refused: Callable[..., str], cells: Path, tmp_path: Path) -> None:
+def test_a_real_segmentation(command: Command, real_data: Path, tmp_path: Path) -> None:
+    """FlyEM crop, whose file states no voxel size: 10 nm is what its README suggests."""
+    volume = f"{real_data}/gala_crops/train.h5:volumes/labels/neuron_ids"
+    voxels = ("--voxel-size-nm", 10, 10, 10)
+    code, out, _ = command("fit", "--segmentation", volume, *voxels, "-o", tmp_path / "fly.yaml", "--json")
+    assert code == 0
+    assert json.loads(out)["objects"] >= 10
+    assert 0.01 < float(load_class(tmp_path / "fly.yaml").shaft_radius_um.quantile(0.5)) < 0.3
+
+
+def test_sources_and_outputs(refused: Callable[..., str]) -> None:
     assert "needs one of --swc FOLDER and --segmentation VOLUME" in refused()
 
 
