@@ -75,6 +75,16 @@ def shared_variance(groups: Sequence[ArrayLike]) -> float:
     return float(np.clip(excess / (excess + within), 0, 0.95)) if excess > 0 else 0.0
 
 
+def two_sample_distance(first: ArrayLike, second: ArrayLike) -> float:
+    """Two-sample Kolmogorov-Smirnov distance; 1 where one sample is empty, 0 where both are."""
+    samples = [np.sort(np.asarray(sample, dtype=np.float64)) for sample in (first, second)]
+    if not all(map(len, samples)):
+        return float(len(samples[0]) != len(samples[1]))
+    every = np.concatenate(samples)
+    shares = [np.searchsorted(sample, every, side="right") / len(sample) for sample in samples]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
 def normal_correlation(first: ArrayLike, second: ArrayLike) -> float:
     """Correlation of the normal scores of two samples with the same rank correlation, within ±0.95."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:

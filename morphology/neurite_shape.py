@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal, stats
+from scipy import signal
 
-from .distribution_fit import fit_distribution, normal_correlation, shared_variance, significant
+from .distribution_fit import fit_distribution, normal_correlation, shared_variance, significant, two_sample_distance
 from .neuron_class import NeuronClass, Spine, Varicosity
 from .tree import Tree
 
@@ -149,7 +149,7 @@ def neurite_distances(first: NeuriteShape, second: NeuriteShape) -> dict[str, fl
         if key == "shaft_radius_um":
             samples = [np.concatenate(sample) if sample else [] for sample in samples]
         if all(len(sample) for sample in samples):
-            found[key] = float(stats.ks_2samp(*samples, method="asymp").statistic)
+            found[key] = two_sample_distance(*samples)
     return found
 
 

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
 
 from .calibration import calibrated
 from .class_fit import DomainKind, domain_kinds, fit_class
+from .distribution_fit import two_sample_distance
 from .growth import grow_neuron
 from .morphometry import Morphometry, measure
 from .neuron_class import NeuronClass
@@ -135,16 +134,11 @@ def distance(first: Morphometry, second: Morphometry, key: str) -> float:
         edges = np.quantile(second.path_um, np.linspace(0, 1, PATH_BINS + 1)[1:-1])
         bins = [np.searchsorted(edges, sample.path_um) for sample in (first, second)]
         values = [np.asarray(sample.radius_um) for sample in (first, second)]
-        return float(np.mean([_two_sample(values[0][bins[0] == k], values[1][bins[1] == k]) for k in range(PATH_BINS)]))
+        here = [two_sample_distance(values[0][bins[0] == k], values[1][bins[1] == k]) for k in range(PATH_BINS)]
+        return float(np.mean(here))
     names = {"sholl": "sholl_um", "length": "length_um", "section_length": "section_length_um"}
     name = names.get(key, "branch_angle_deg" if key == "branch_angle" else key)
-    return _two_sample(np.asarray(getattr(first, name)), np.asarray(getattr(second, name)))
-
-
-def _two_sample(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    if not len(first) or not len(second):
-        return float(bool(len(first)) != bool(len(second)))
-    return float(stats.ks_2samp(first, second, method="asymp").statistic)
+    return two_sample_distance(np.asarray(getattr(first, name)), np.asarray(getattr(second, name)))
 
 
 def _grow(neuron_class: NeuronClass, count: int, rng: np.random.Generator) -> list[Tree]:

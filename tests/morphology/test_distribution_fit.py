@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from neuropil.morphology.distribution import TABLE_SHARES, Distribution
-from neuropil.morphology.distribution_fit import fit_distribution, normal_correlation, shared_variance
+from neuropil.morphology.distribution_fit import (
+    fit_distribution,
+    normal_correlation,
+    shared_variance,
+    two_sample_distance,
+)
 
 
 @settings(max_examples=25, deadline=None)
@@ -73,3 +78,9 @@ def test_correlation_of_normal_scores() -> None:
     first, second = np.random.default_rng(0).multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], 5000).T
     assert normal_correlation(np.exp(first), second**3) == pytest.approx(0.6, abs=0.03)
     assert normal_correlation([1, 1, 1], [1, 2, 3]) == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=30), st.lists(st.floats(-9, 9), min_size=1, max_size=30))
+def test_two_sample_distance_is_scipys(first: list[float], second: list[float]) -> None:
+    assert two_sample_distance(first, second) == pytest.approx(stats.ks_2samp(first, second).statistic)
