@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import warnings
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -133,11 +134,11 @@ def generate(
             print(block_folder(output, index))
             if chosen.circuit is not None:
                 say(summary(read_manifest(block_folder(output, index))))
-    there = [block_folder(output, index) for index in indices if index not in failed]
+    there = list(islice((block_folder(output, k) for k in indices if k not in failed), REPORTED_BLOCKS))
     if made and there and chosen.circuit is None:
         from .block_report import write_block_report
 
-        print(write_block_report(chosen, chosen.seed, there[:REPORTED_BLOCKS], output))
+        print(write_block_report(chosen, chosen.seed, there, output))
     if failed:
         raise typer.Exit(1)
 
