@@ -132,7 +132,7 @@ def _site_radii(tree: Tree, sites: NDArray[np.int64]) -> NDArray[np.float64]:
 def _thinnest_sites(tree: Tree, solid: SweptSolid) -> NDArray[np.int64]:
     """Points whose segments to their parents are the thinnest of those that lie free.
 
-    A place is free where no part of the solid holds it but its own segment and the next ones up and down: a
+    A place is free where no part of the solid holds it, or comes close, but its own segment and the next ones: a
     branch within its trunk, or within the soma, has no surface to measure. Segments that begin at a branch
     point are left out, as are those much shorter than wide, whose surface belongs to their neighbours.
     """
@@ -144,20 +144,38 @@ def _thinnest_sites(tree: Tree, solid: SweptSolid) -> NDArray[np.int64]:
     if not len(child):
         return child
     order = child[np.argsort(_site_radii(tree, child), kind="stable")][: 4 * RADIUS_SITES]
-    middles = (tree.points_um[order] + tree.points_um[tree.parents[order]]) / 2
-    site, part = solid.holders(middles)
+    start, end = tree.points_um[tree.parents[order]], tree.points_um[order]
+    covered = _held_by_others(tree, solid, order, (start + end) / 2)
+    # Beside a swelling of its trunk a branch may lie free, but not all round.
+    axis = end - start
+    side = np.cross(axis, np.eye(3)[np.argmin(abs(axis), axis=1)])
+    side /= np.linalg.norm(side, axis=1)[:, None]
+    up = np.cross(axis, side)
+    up /= np.linalg.norm(up, axis=1)[:, None]
+    beyond = 1.1 * _site_radii(tree, order)[:, None]
+    for angle in np.arange(8) * np.pi / 4:
+        around = (start + end) / 2 + beyond * (np.cos(angle) * side + np.sin(angle) * up)
+        covered |= _held_by_others(tree, solid, order, around)
+    return order[~covered][:RADIUS_SITES]
+
+
+def _held_by_others(
+    tree: Tree, solid: SweptSolid, child: NDArray[np.int64], points_um: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Whether each point (n, 3) is held by a part of the solid other than its own segment, child (n,), and the next."""
+    site, part = solid.holders(points_um)
     holder = solid.segments[part]
-    own = order[site]
+    own = child[site]
     above = tree.parents[own]
     is_next = (holder == own) | (holder == above) | ((holder >= 0) & (tree.parents[holder] == own))
-    covered = np.zeros(len(order), dtype=bool)
+    covered = np.zeros(len(child), dtype=bool)
     # Balls of the segment's own ends are as wide as the segment; others hide it.
     ball_centres = solid.starts_um[part]
     own_ball = (holder < 0) & (
         (ball_centres == tree.points_um[own]).all(axis=1) | (ball_centres == tree.points_um[above]).all(axis=1)
     )
     covered[site[~is_next & ~own_ball]] = True
-    return order[~covered][:RADIUS_SITES]
+    return covered
 
 
 def _reaches_um(tree: Tree) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ from .vesicles import Crowd, Vesicles, cytoplasm_um3, docked_places, place_granu
 from .warp import Warp
 
 # Thick dendrites hold several mitochondria side by side: 8 % of the section of CA1 neuropil (EPFL labels).
-DENDRITE_AREA_PER_MITOCHONDRION_UM2 = 0.17
+DENDRITE_AREA_PER_MITOCHONDRION_UM2 = 0.22
 BOUTONS_WITH_MITOCHONDRION = 0.47  # Shepherd & Harris 1998: 53 % of varicosities hold none
 RETICULUM_TUBES_PER_UM2 = 8.0  # of a dendrite's section; set by eye on the EPFL CA1 slices
 BODIES_PER_UM = 0.5  # endosomes, lysosomes and multivesicular bodies along a dendrite; set by eye likewise

@@ -227,8 +227,8 @@ class Layout:
 
     def walk_both_ways(self, start: FloatArray, direction: FloatArray, **manner: float) -> tuple[FloatArray, int, int]:
         """A path through start, the index of start in it, and how many of its ends left the block."""
-        ahead, left_ahead = self.walk(start, direction, **manner)  # type: ignore[arg-type]
-        back, left_back = self.walk(start, -np.asarray(direction), **manner)  # type: ignore[arg-type]
+        ahead, left_ahead = self.walk(start, direction, **manner)
+        back, left_back = self.walk(start, -np.asarray(direction), **manner)
         return np.vstack([back[:0:-1], ahead]), len(back) - 1, int(left_ahead) + int(left_back)
 
     def tree(self, path: FloatArray, radii: FloatArray, swc_type: int) -> Tree:

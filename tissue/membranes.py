@@ -47,14 +47,13 @@ class Membranes:
 
     def windows(self, count: int) -> list[tuple[slice, slice, slice] | None]:
         """For each of `count` cells the part of the grid that it owns and one node around it; None if nothing."""
+        nx, ny, nz = self.arrivals.grid.shape
+
+        def wider(one: slice, length: int) -> slice:
+            return slice(max(0, one.start - 1), min(length, one.stop + 1))
+
         found = ndimage.find_objects(self.arrivals.owner + 1, max_label=count)
-        shape = self.arrivals.grid.shape
-        return [
-            None
-            if box is None
-            else tuple(slice(max(0, s.start - 1), min(n, s.stop + 1)) for s, n in zip(box, shape, strict=True))
-            for box in found
-        ]  # type: ignore[misc]
+        return [None if box is None else (wider(box[0], nx), wider(box[1], ny), wider(box[2], nz)) for box in found]
 
     def depth(self, cell: int, window: tuple[slice, slice, slice]) -> tuple[Grid, npt.NDArray[np.float32]]:
         """Distance (µm) below one cell's surface on a part of the grid, negative outside.
@@ -63,10 +62,10 @@ class Membranes:
         """
         grid = self.arrivals.grid
         first = np.array([s.start for s in window])
-        shape = tuple(s.stop - s.start for s in window)
-        out = np.empty(shape, np.float32)
+        x, y, z = (s.stop - s.start for s in window)
+        out = np.empty((x, y, z), np.float32)
         _fill_depth(*self._geometry(), cell, first, out)
-        return Grid(grid.origin_um + first * grid.spacing_um, grid.spacing_um, out.shape), out
+        return Grid(grid.origin_um + first * grid.spacing_um, grid.spacing_um, (x, y, z)), out
 
     def owners(self, points_um: FloatArray) -> npt.NDArray[np.int32]:
         """The cell in whose mesh each point (n, 3) lies, -1 for extracellular space."""
