@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from neuropil.morphology.neuron_class import load_class
 
-from .arrival import Arrivals, FloatArray, Grid, earliest_arrivals
+from .arrival import Arrivals, FloatArray, Grid, earliest_arrivals, processors
 from .block_statistics import measure_block, membrane_gaps_nm
 from .certificate import certify_packing, largest_piece
 from .contents import Contents, Organelle, Solid, SynapseParts
@@ -124,7 +125,8 @@ def build_block(parameters: TissueParameters, rng: np.random.Generator) -> Tissu
     seeds = for_cells.spawn(len(laid))
     windows = membranes.windows(len(laid))
     with watch.stage("filling"):
-        for cell in cells:
+
+        def fill(cell: Cell) -> Contents:
             index = cell.id - 1
             window = windows[index]
             assert window is not None
@@ -143,7 +145,11 @@ def build_block(parameters: TissueParameters, rng: np.random.Generator) -> Tissu
                 own, cell, laid[index], CellInterior(sub, depth), membrane_side, classes[cell.kind], facing, cones,
                 warp, membranes.sheet_um, parameters, seeds[index],
             )  # fmt: skip
-            contents.append(own)
+            return own
+
+        with ThreadPoolExecutor(processors()) as pool:
+            for own in pool.map(fill, cells):
+                contents.append(own)
         contents.drop_half_synapses()
         synapses = [s for s in synapses if s.id in contents.synapses]
     with watch.stage("organelle certificate"):
@@ -178,20 +184,24 @@ def mesh_cells(
     laid: list[LaidOutCell], membranes: Membranes, as_filled: Membranes, synapses: list[Synapse]
 ) -> tuple[list[Cell], set[int]]:
     """Every cell's one closed surface, its clefts widened, and the ids of those that left slivers behind."""
-    cells: list[Cell] = []
-    in_pieces: set[int] = set()
-    for index, (cell, window) in enumerate(zip(laid, membranes.windows(len(laid)), strict=True)):
+    windows = membranes.windows(len(laid))
+
+    def mesh(index: int) -> tuple[Cell, bool] | None:
+        window = windows[index]
         # Swelling brings no cell into the block that was not there.
         if window is None or not (as_filled.depth(index, window)[1] > 0).any():
-            continue
+            return None
         sub, depth = membranes.depth(index, window)
         widened(sub, depth, _facing(synapses, index + 1), membranes.sheet_um)
         surface, share = largest_piece(polygonize(sub, depth))
         if len(surface[1]) == 0:  # it passed by just outside the built box
-            continue
-        if share < 1:
-            in_pieces.add(index + 1)
-        cells.append(Cell(index + 1, cell.kind, cell.skeleton, *surface))
+            return None
+        return Cell(index + 1, laid[index].kind, laid[index].skeleton, *surface), share < 1
+
+    with ThreadPoolExecutor(processors()) as pool:
+        meshed = [found for found in pool.map(mesh, range(len(laid))) if found is not None]
+    cells = [cell for cell, _ in meshed]
+    in_pieces = {cell.id for cell, left_slivers in meshed if left_slivers}
     return cells, in_pieces
 
 

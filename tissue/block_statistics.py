@@ -257,21 +257,25 @@ def membrane_gaps_nm(
     """
     reach = WIDEST_GAP_NM / 1000
     edge = min(0.25, *size_um)
-    offsets = np.cumsum([0, *(len(c.vertices_um) for c in cells)])
-    faces = np.vstack([c.faces + o for c, o in zip(cells, offsets, strict=False)])
-    owner = np.repeat(np.arange(len(cells)), [len(c.faces) for c in cells])
-    vertices = np.vstack([c.vertices_um for c in cells])
-    first = vertices[faces[:, 0]]
+    lows = np.array([cell.vertices_um.min(0) for cell in cells]) - reach
+    highs = np.array([cell.vertices_um.max(0) for cell in cells]) + reach
     widths = []
     for low in rng.uniform(0, np.asarray(size_um) - edge + 1e-9, (places, 3)):
-        near = np.flatnonzero(((first > low - reach) & (first < low + edge + reach)).all(1))
-        corners = vertices[faces[near]]
-        cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        weight = np.linalg.norm(cross, axis=1) * ((first[near] > low) & (first[near] < low + edge)).all(1)
+        near: list[FloatArray] = []
+        owner: list[npt.NDArray[np.int64]] = []
+        for index in np.flatnonzero(((lows < low + edge) & (highs > low)).all(1)):
+            vertices, faces = cells[index].vertices_um, cells[index].faces
+            there = ((vertices > low - reach) & (vertices < low + edge + reach)).all(1)[faces[:, 0]]
+            near.append(vertices[faces[there]])
+            owner.append(np.full(len(near[-1]), index))
+        corners, whose = np.concatenate(near), np.concatenate(owner)
+        first = corners[:, 0]
+        cross = np.cross(corners[:, 1] - first, corners[:, 2] - first)
+        weight = np.linalg.norm(cross, axis=1) * ((first > low) & (first < low + edge)).all(1)
         if weight.sum() == 0:
             continue
-        chosen = rng.choice(len(near), size=each, p=weight / weight.sum())
-        widths.append(_nearest_foreign(corners, owner[near], chosen, reach))
+        chosen = rng.choice(len(corners), size=each, p=weight / weight.sum())
+        widths.append(_nearest_foreign(corners, whose, chosen, reach))
     return 1000 * np.concatenate(widths) if widths else np.empty((0, 2))
 
 

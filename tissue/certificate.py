@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import numpy.typing as npt
-import open3d as o3d
 
 from .clearance import Clearance, clearance
 from .shapes import FaceArray, Shape
@@ -119,20 +118,48 @@ def crossing_pairs(shapes: list[Shape]) -> set[tuple[int, int]]:
     return {(int(a), int(b)) for a, b in clearance_between(shapes, LEAST_REACH_UM).crossing}
 
 
+@numba.njit(cache=True, nogil=True)
+def _holds(
+    vertices: npt.NDArray[np.float64], faces: FaceArray, probes: npt.NDArray[np.float64]
+) -> npt.NDArray[np.bool_]:
+    """Whether a closed surface holds each probe (n, 3): the parity of its crossings with a ray along x.
+
+    Edges count for one of their two faces only (the usual half-open rule on y and z), so no crossing counts twice.
+    """
+    inside = np.zeros(len(probes), np.bool_)
+    for f in range(faces.shape[0]):
+        a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
+        low, high = min(a[1], min(b[1], c[1])), max(a[1], max(b[1], c[1]))
+        for n in range(len(probes)):
+            x, y, z = probes[n]
+            if y < low or y > high:
+                continue
+            odd = False
+            for p, q in ((a, b), (b, c), (c, a)):
+                if (p[1] > y) != (q[1] > y):
+                    # From the lower end on, so that both faces of an edge find the very same place on it.
+                    d, e = (p, q) if p[1] < q[1] else (q, p)
+                    odd ^= z < d[2] + (y - d[1]) / (e[1] - d[1]) * (e[2] - d[2])
+            if odd:
+                ny = (b[2] - a[2]) * (c[0] - a[0]) - (b[0] - a[0]) * (c[2] - a[2])
+                nz = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+                nx = (b[1] - a[1]) * (c[2] - a[2]) - (b[2] - a[2]) * (c[1] - a[1])
+                if nx != 0 and a[0] - ((y - a[1]) * ny + (z - a[2]) * nz) / nx > x:
+                    inside[n] = not inside[n]
+    return inside
+
+
 def nested_pairs(shapes: list[Shape]) -> set[tuple[int, int]]:
     """(inner, outer) pairs where a shape lies wholly inside another; with no crossings one vertex decides."""
     lows = np.array([v.min(0) for v, _ in shapes])
     highs = np.array([v.max(0) for v, _ in shapes])
+    probes = np.array([v[0] for v, _ in shapes], np.float64)
     found = set()
     for outer, (vertices, faces) in enumerate(shapes):
         boxed = np.flatnonzero(((lows > lows[outer]) & (highs < highs[outer])).all(1))
-        if len(boxed) == 0:
-            continue
-        scene = o3d.t.geometry.RaycastingScene()
-        scene.add_triangles(o3d.core.Tensor(vertices.astype(np.float32)), o3d.core.Tensor(faces.astype(np.uint32)))
-        probes = o3d.core.Tensor(np.array([shapes[n][0][0] for n in boxed], np.float32))
-        inside = scene.compute_occupancy(probes, nsamples=5).numpy() > 0
-        found |= {(int(n), outer) for n in boxed[inside]}
+        if len(boxed):
+            inside = _holds(vertices.astype(np.float64), faces, probes[boxed])
+            found |= {(int(n), outer) for n in boxed[inside]}
     return found
 
 

@@ -45,7 +45,8 @@ def clearance(vertices_um: FloatArray, faces: IntArray, owner: IntArray, reach_u
     def slab(first: int, stop: int) -> None:
         found[first] = _slab_clearance(vertices_um, faces, owner, reach_um, low, shape, first, stop)
 
-    in_slabs(slab, int(shape[0]))
+    # Every slab looks through all faces, so there are few.
+    in_slabs(slab, int(shape[0]), slabs_per_thread=2)
     crossing = np.vstack([pairs for _, pairs in found.values()])
     return Clearance(
         min(least for least, _ in found.values()),

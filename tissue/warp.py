@@ -7,10 +7,39 @@ one piece stays one piece, and distances shrink by the local `stretch` at most, 
 from dataclasses import dataclass
 from functools import cached_property
 
+import numba
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter
 
 from .arrival import FloatArray, Grid, interpolate
+
+
+@numba.njit(cache=True, nogil=True)
+def _largest_stretch(gradient: FloatArray) -> FloatArray:
+    """Largest singular value of 1 + gradient (3, 3, n): (n,) float32.
+
+    From the largest eigenvalue of the symmetric matrix J^T J in closed form (Smith 1961, Comm ACM 4:168).
+    """
+    out = np.empty(gradient.shape[2], np.float32)
+    m = np.empty((3, 3))
+    for n in range(gradient.shape[2]):
+        for i in range(3):
+            for j in range(3):
+                total = 0.0
+                for k in range(3):
+                    total += ((k == i) + gradient[k, i, n]) * ((k == j) + gradient[k, j, n])
+                m[i, j] = total
+        mean = (m[0, 0] + m[1, 1] + m[2, 2]) / 3
+        off = m[0, 1] ** 2 + m[0, 2] ** 2 + m[1, 2] ** 2
+        spread = np.sqrt(((m[0, 0] - mean) ** 2 + (m[1, 1] - mean) ** 2 + (m[2, 2] - mean) ** 2 + 2 * off) / 6)
+        largest = mean
+        if spread > 1e-12:
+            a, b, c = (m[0, 0] - mean) / spread, (m[1, 1] - mean) / spread, (m[2, 2] - mean) / spread
+            d, e, f = m[0, 1] / spread, m[0, 2] / spread, m[1, 2] / spread
+            half = 0.5 * (a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e))
+            largest = mean + 2 * spread * np.cos(np.arccos(min(max(half, -1.0), 1.0)) / 3)
+        out[n] = np.sqrt(largest)
+    return out
 
 
 @dataclass(frozen=True)
@@ -50,10 +79,9 @@ class Warp:
         The largest singular value of 1 + grad u, from the largest eigenvalue of its square (a symmetric 3 x 3 matrix).
         """
         gradient = np.stack([np.stack(np.gradient(c, self.grid.spacing_um)) for c in self.displacement_um])
-        jacobian = np.moveaxis(gradient.reshape(3, 3, -1), -1, 0) + np.eye(3, dtype=np.float32)
-        largest = np.linalg.eigvalsh(np.swapaxes(jacobian, 1, 2) @ jacobian)[:, -1]
+        largest = _largest_stretch(np.ascontiguousarray(gradient.reshape(3, 3, -1)))
         # The worst of the neighbouring nodes counts, since a gap spans parts of several cubes.
-        return maximum_filter(np.sqrt(largest).reshape(self.grid.shape).astype(np.float32), 3)
+        return maximum_filter(largest.reshape(self.grid.shape), 3)
 
     def stretch_at(self, points_um: FloatArray) -> FloatArray:
         """Stretch at points (n, 3)."""

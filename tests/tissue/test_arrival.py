@@ -116,5 +116,11 @@ def test_warp_goes_there_and_back() -> None:
     warp = Warp.random(grid, (0.03,), (0.8,), np.random.default_rng(2))
     points = np.random.default_rng(3).uniform(-0.7, 0.7, (40, 3))
     assert warp.to_layout(warp.to_tissue(points)) == pytest.approx(points, abs=1e-4)
-    assert warp.stretch.min() >= 0.5
+    gradient = np.stack([np.stack(np.gradient(c, grid.spacing_um)) for c in warp.displacement_um])
+    at_middle = gradient[:, :, 20, 20, 20] + np.eye(3)
+    around = warp.stretch[20, 20, 20]
+    assert around >= np.linalg.svd(at_middle, compute_uv=False)[0] - 1e-5
+    assert warp.stretch.max() == pytest.approx(
+        np.linalg.svd(np.moveaxis(gradient, (0, 1), (-2, -1)) + np.eye(3), compute_uv=False).max(), rel=1e-5
+    )
     assert warp.largest_um == pytest.approx(np.linalg.norm(warp.displacement_um, axis=0).max())
