@@ -24,7 +24,8 @@ HEAD = """# Extracellular space
 
 One block of {size} µm of each tissue (seed {seed}), laid out once and swollen: organelles are placed at 20 %, and
 only the membranes move. Surfaces are found on a grid of {grid} nm. Widths are distances on the meshes from 1200 random
-places of the membranes to the nearest other cell; a place is in a tunnel where a third cell is within 60 nm. Made by
+places of the membranes to the nearest other cell; a place is in a tunnel where a third cell is within 60 nm.
+The least gap is looked for up to 6 nm, so 6.0 stands for 6 or more. Made by
 `python scripts/experiments/extracellular_space.py`.
 
 | tissue | asked | reached | sheets, nm (10, 50, 90 %) | tunnels, nm (10, 50, 90 %) | least gap, nm \

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from neuropil.pipeline import command_line
 from neuropil.pipeline.generation import generate
 from neuropil.pipeline.recipe import load_recipe
 
@@ -52,3 +54,18 @@ def files_of() -> Callable[[Path], dict[str, bytes]]:
         return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
     return read
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs `neuropil ARGUMENTS` in this process; returns exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["neuropil", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            command_line.main()
+        out, err = capfd.readouterr()
+        code = left.value.code
+        return (code if isinstance(code, int) else 0), out, err
+
+    return run

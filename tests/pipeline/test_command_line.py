@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from neuropil.pipeline import block_workers, command_line
+from neuropil.pipeline import block_workers
 from neuropil.pipeline.block_job import block_folder
 from neuropil.train.classes import CLASS_NAMES
 from neuropil.voxelize.block_files import read_block
@@ -21,21 +21,6 @@ from neuropil.voxelize.volume import Volume
 from neuropil.voxelize.volume_files import read_volume, write_volume
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Runs `neuropil ARGUMENTS` in this process; returns exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["neuropil", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            command_line.main()
-        out, err = capfd.readouterr()
-        code = left.value.code
-        return (code if isinstance(code, int) else 0), out, err
-
-    return run
 
 
 def _is_one_sentence(text: str) -> bool:

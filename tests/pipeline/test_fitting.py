@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,25 +16,9 @@ from neuropil.morphology.growth import grow_neuron
 from neuropil.morphology.neuron_class import load_class
 from neuropil.morphology.swc import read_swc, write_swc
 from neuropil.morphology.validation import QUANTITIES
-from neuropil.pipeline import command_line
 from neuropil.pipeline.fitting import read_cells
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Runs `neuropil ARGUMENTS` in this process; returns exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["neuropil", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            command_line.main()
-        out, err = capfd.readouterr()
-        code = left.value.code
-        return (code if isinstance(code, int) else 0), out, err
-
-    return run
 
 
 @pytest.fixture
