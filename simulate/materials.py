@@ -55,7 +55,8 @@ class Material(BaseModel):
     `fine_grain_sd` and `coarse_grain_sd` are the relative standard deviations of the local stain at
     the table's two grain lengths (ribosomes, filaments and protein mottle a cytoplasm); `between_cells_cv`
     is the same from cell to cell. `lining` is how much of the shell that a structure of this material is lined
-    with is bilayer: two bilayers with a gap leave less than 1. The six fractions sum to 1.
+    with is bilayer: two bilayers with a gap leave less than 1. `fluorophore_umol_per_l` is how much fluorophore the
+    material holds in a labelled cell, before embedding. The six fractions sum to 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,6 +72,7 @@ class Material(BaseModel):
     coarse_grain_sd: Annotated[float, Field(ge=0.0, le=1.5)] = 0.0
     between_cells_cv: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     lining: Share = 1.0
+    fluorophore_umol_per_l: Annotated[float, Field(ge=0.0, le=1e5)] = 0.0
 
     @model_validator(mode="after")
     def _fractions_sum_to_one(self) -> Self:
@@ -139,11 +141,15 @@ class Material(BaseModel):
 
 
 class MaterialTable(BaseModel):
-    """Materials by name, and the two lengths of stain grain (full width at half maximum, nm)."""
+    """Materials by name, and the two lengths of stain grain (full width at half maximum, nm).
+
+    `fluorophore_source` says where the materials' fluorophore concentrations come from, and what is labelled.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
+    fluorophore_source: str = ""
     fine_grain_nm: Annotated[float, Field(gt=0.0, le=1000.0)]
     coarse_grain_nm: Annotated[float, Field(gt=0.0, le=1000.0)]
     materials: dict[str, Material]
@@ -155,6 +161,13 @@ class MaterialTable(BaseModel):
             if material.id in seen:
                 raise ValueError(f"materials {seen[material.id]} and {name} share the id {material.id}")
             seen[material.id] = name
+        return self
+
+    @model_validator(mode="after")
+    def _fluorophore_has_a_source(self) -> Self:
+        labelled = [name for name, material in self.materials.items() if material.fluorophore_umol_per_l > 0.0]
+        if labelled and not self.fluorophore_source:
+            raise ValueError(f"material {labelled[0]} holds fluorophore, but the table's fluorophore_source is empty")
         return self
 
     def __getitem__(self, name: str) -> Material:

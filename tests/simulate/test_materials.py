@@ -59,6 +59,15 @@ def test_a_material_without_composition_is_refused() -> None:
         )
 
 
+def test_fluorophore_fills_cytosol_and_has_a_source() -> None:
+    table = load_materials()
+    held = table.lookup("fluorophore_umol_per_l", 0.0)
+    assert held[IDS["dendroplasm"]] > held[IDS["psd"]] > 0.0
+    assert not held[[IDS["ecs"], IDS["membrane"], IDS["vesicle_lumen"], IDS["myelin"]]].any()
+    with pytest.raises(ValidationError, match=r"axoplasm holds fluorophore, but .* is empty"):
+        MaterialTable.model_validate(table.model_dump() | {"fluorophore_source": ""})
+
+
 def test_ids_are_not_shared() -> None:
     pair = {"a": {"id": 3, "resin": 1}, "b": {"id": 3, "resin": 1}}
     with pytest.raises(ValidationError, match="a and b share the id 3"):
