@@ -1,7 +1,8 @@
-"""What stained tissue is made of, and what that means to an electron.
+"""What stained tissue is made of, and what that means to an electron or an X-ray.
 
 A material is resin, protein and lipid with osmium, uranium and lead bound to them. From its mass fractions
-follow density, mean atomic number, backscatter coefficient and electron range. Two readers of YAML live
+follow density, mean atomic number, backscatter coefficient, electron range, mean free paths and what X-rays
+meet. Two readers of YAML live
 here: `MaterialTable` (assets/materials/stained_tissue.yaml) and `StructureTable`
 (assets/materials/structures.yaml), which says what class and material each structure of a block is.
 """
@@ -24,9 +25,13 @@ from .electrons import (
     ELEMENTS,
     castaing_backscatter,
     kanaya_okayama_mixture_range_um,
+    lenz_mean_atomic_number,
     love_scott_backscatter,
+    malis_inelastic_mean_free_path_nm,
+    mixture_elastic_mean_free_path_nm,
 )
 from .hash_noise import bell, mix, sub_key
+from .x_ray_constants import attenuation_per_cm, delta_beta
 
 STAINS = ("Os", "U", "Pb")
 
@@ -122,6 +127,23 @@ class Material(BaseModel):
     def range_um(self, energy_kev: float) -> float:
         """Kanaya–Okayama range in µm."""
         return float(kanaya_okayama_mixture_range_um(self.mass_fractions, self.density_g_cm3, energy_kev))
+
+    def elastic_mean_free_path_nm(self, energy_kev: float) -> float:
+        """Mean distance in nm between elastic events (Browning up to 30 keV, screened Rutherford above)."""
+        return mixture_elastic_mean_free_path_nm(self.mass_fractions, self.density_g_cm3, energy_kev)
+
+    def inelastic_mean_free_path_nm(self, energy_kev: float, collection_mrad: float = 10.0) -> float:
+        """Mean distance in nm between inelastic events in a section (Malis), 80–200 keV, ±20 %."""
+        mean_z = lenz_mean_atomic_number(self.mass_fractions)
+        return float(malis_inelastic_mean_free_path_nm(mean_z, energy_kev, collection_mrad))
+
+    def x_ray_attenuation_per_cm(self, energy_kev: float) -> float:
+        """Linear attenuation of X-rays, scattering included, in 1/cm."""
+        return attenuation_per_cm(self.mass_fractions, self.density_g_cm3, energy_kev)
+
+    def x_ray_delta_beta(self, energy_kev: float) -> tuple[float, float]:
+        """δ and β of the refractive index n = 1 − δ + iβ for X-rays."""
+        return delta_beta(self.mass_fractions, self.density_g_cm3, energy_kev)
 
     def with_stain_fraction(self, stain: float) -> Material:
         """The same material with another total stain, organic parts and the metals' ratio kept.
