@@ -11,14 +11,27 @@ import math
 import numba
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 # Full width at half maximum of the cubic B-spline, and the mean of Σ B² over positions, both at unit spacing.
-_B_SPLINE_FWHM = 1.4453
-_B_SPLINE_POWER = 151.0 / 315.0
+B_SPLINE_FWHM = 1.4453
+B_SPLINE_POWER = 151.0 / 315.0
+
+# A cubic B-spline is a weighted mean of the lattice's `bell`s, so smooth noise never leaves ± this.
+LARGEST_BELL = 3.465
+LARGEST_SMOOTH = LARGEST_BELL / math.sqrt(B_SPLINE_POWER)
+
+# One hash of 64 bits serves a voxel's shot noise and its read noise: these are the first of 24 bits for each.
+SHOT_SHIFT, READ_SHIFT = 40, 16
+
+# Quantiles of the normal distribution at 4097 places from 0 to 1. The two outermost stand for infinity: drawn on
+# a straight line to ±3.99, the outermost 1/4096 has the mean of the normal distribution's own.
+NORMAL_QUANTILES = ndtri(np.linspace(0.0, 1.0, 4097)).astype(np.float32)
+NORMAL_QUANTILES[[0, -1]] = (-3.99, 3.99)
 
 
 @numba.njit(inline="always")
@@ -60,13 +73,22 @@ def normal(bits: np.uint64) -> float:
 
 
 @numba.njit(inline="always")
+def quick_normal(bits: np.uint64) -> np.float32:
+    """Normal number from the lower 24 bits, by interpolated quantiles, |value| < 3.99; 20 times as fast as `normal`."""
+    place = np.int32(bits & np.uint64(0xFFFFFF))
+    cell = place >> 12
+    share = np.float32(place & 0xFFF) * np.float32(1.0 / 4096.0)
+    return NORMAL_QUANTILES[cell] + (NORMAL_QUANTILES[cell + 1] - NORMAL_QUANTILES[cell]) * share
+
+
+@numba.njit(inline="always")
 def uniform(bits: np.uint64) -> float:
     """Number in [0, 1) from 64 bits."""
     return float(np.float64(bits >> np.uint64(11)) * (1.0 / 9007199254740992.0))
 
 
 @numba.njit(cache=True, nogil=True)
-def _white_lattice(key: np.uint64, z: int, y0: int, x0: int, out: npt.NDArray[np.float32]) -> None:
+def white_lattice(key: np.uint64, z: int, y0: int, x0: int, out: npt.NDArray[np.float32]) -> None:
     for j in range(out.shape[0]):
         row = row_key(key, z, y0 + j)
         for i in range(out.shape[1]):
@@ -125,7 +147,7 @@ class SmoothNoise:
         self._key = np.uint64(key)
         self._first_z = first_voxel[0]
         # A lattice finer than the voxels would look like white noise too, and cost more.
-        spacing = [max(fwhm_nm / _B_SPLINE_FWHM / size, 1.0) for size in voxel_size_nm]
+        spacing = [max(fwhm_nm / B_SPLINE_FWHM / size, 1.0) for size in voxel_size_nm]
         self._spacing_z = spacing[0]
         cells_y, self._weights_y = _b_spline((first_voxel[1] + np.arange(shape_yx[0]) + 0.5) / spacing[1])
         cells_x, self._weights_x = _b_spline((first_voxel[2] + np.arange(shape_yx[1]) + 0.5) / spacing[2])
@@ -133,12 +155,12 @@ class SmoothNoise:
         self._cells_y, self._cells_x = cells_y - self._y0, cells_x - self._x0
         self._lattice_shape = (int(self._cells_y[-1]) + 4, int(self._cells_x[-1]) + 4)
         self._planes: dict[int, npt.NDArray[np.float32]] = {}
-        self._scale = np.float32(_B_SPLINE_POWER**-1.5)
+        self._scale = np.float32(B_SPLINE_POWER**-1.5)
 
     def _plane(self, z: int) -> npt.NDArray[np.float32]:
         if z not in self._planes:
             plane = np.empty(self._lattice_shape, np.float32)
-            _white_lattice(self._key, z, self._y0, self._x0, plane)
+            white_lattice(self._key, z, self._y0, self._x0, plane)
             self._planes[z] = plane
             for old in [k for k in self._planes if abs(k - z) > 8]:
                 del self._planes[old]
@@ -157,9 +179,9 @@ def smooth_line(key: int, first: int, count: int, spacing: float) -> npt.NDArray
     """Smooth noise of unit variance along one axis, shape (count,), first … first + count - 1."""
     cells, weights = _b_spline((first + np.arange(count) + 0.5) / max(spacing, 1.0))
     lattice = np.empty((1, int(cells[-1] - cells[0]) + 4), np.float32)
-    _white_lattice(np.uint64(key), 0, 0, int(cells[0]), lattice)
+    white_lattice(np.uint64(key), 0, 0, int(cells[0]), lattice)
     near = lattice[0, (cells - cells[0])[:, None] + np.arange(4)]
-    return np.asarray((near * weights).sum(axis=1) / math.sqrt(_B_SPLINE_POWER), dtype=np.float32)
+    return np.asarray((near * weights).sum(axis=1) / math.sqrt(B_SPLINE_POWER), dtype=np.float32)
 
 
 @numba.njit(cache=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .electrons import kanaya_okayama_mixture_range_um
 from .materials import COMPOUND_DENSITY_G_CM3, COMPOUNDS, read_asset
+from .point_spread import depth_kernel
 
 Positive = Annotated[float, Field(gt=0.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
@@ -64,6 +67,10 @@ class FibSem(BaseModel):
             COMPOUNDS["resin"], COMPOUND_DENSITY_G_CM3["resin"], self.landing_energy_kev
         )
         return self.information_depth_share * 1e3 * float(range_um)
+
+    def depth_kernel(self, voxel_nm: float) -> tuple[npt.NDArray[np.float32], int]:
+        """Shares of the signal over slices of this thickness, and the offset of the first from the slice imaged."""
+        return depth_kernel(self.information_depth_nm, voxel_nm)
 
 
 def load_microscope(name_or_path: str | Path) -> FibSem:

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-_FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
 def gaussian_kernel(fwhm_nm: float, voxel_nm: float) -> npt.NDArray[np.float32]:
     """Gaussian integrated over voxels, shape (2r + 1,), sum 1, cut at 3.5 standard deviations."""
-    sigma = fwhm_nm / _FWHM_PER_SIGMA / voxel_nm
+    sigma = fwhm_nm / FWHM_PER_SIGMA / voxel_nm
     radius = math.ceil(3.5 * sigma)
     if radius == 0:
         return np.ones(1, np.float32)
