@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-_WEYL = np.uint64(0x9E3779B97F4A7C15)
+WEYL = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
@@ -45,13 +45,13 @@ def mix(value: np.uint64) -> np.uint64:
 @numba.njit(inline="always")
 def row_key(key: np.uint64, z: int, y: int) -> np.uint64:
     """Key of an image row; element x of the row is `mix(row_key + x · Weyl)`."""
-    return mix(mix(key + np.uint64(z) * _WEYL) + np.uint64(y) * _WEYL)
+    return mix(mix(key + np.uint64(z) * WEYL) + np.uint64(y) * WEYL)
 
 
 @numba.njit(inline="always")
 def bits_at(row: np.uint64, x: int) -> np.uint64:
     """Random bits at position x of a row."""
-    return mix(row + np.uint64(x) * _WEYL)
+    return mix(row + np.uint64(x) * WEYL)
 
 
 @numba.njit(inline="always")
