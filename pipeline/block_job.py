@@ -32,6 +32,7 @@ from neuropil.simulate.hash_noise import key_from
 from neuropil.simulate.materials import StructureTable, cell_stains, load_structures
 from neuropil.tissue.block import TissueBlock, build_block
 from neuropil.tissue.block_statistics import WIDEST_GAP_NM, sheets_and_tunnels
+from neuropil.tissue.parameters import TissueParameters
 from neuropil.train.classes import CLASS_NAMES, masks_from_bits
 from neuropil.voxelize.block_files import IMAGE, MANIFEST, BlockWriter
 from neuropil.voxelize.replacement import made_once
@@ -120,7 +121,7 @@ def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
     # A stage's random numbers do not depend on how many an earlier stage has used.
     for_tissue, for_image, for_annotator, for_stain = np.random.SeedSequence([seed, index]).spawn(4)
     tissue = build_block(recipe.tissue, np.random.default_rng(for_tissue))
-    structures = load_structures()
+    structures = recipe.load_appearance().profile.lined(load_structures())
     names = {
         "classes": {s.class_id: name for name, s in structures.structures.items()},
         "materials": {m.id: name for name, m in recipe.load_appearance().materials.materials.items()},
@@ -128,7 +129,7 @@ def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
     shape = _block_shape(tissue.size_um, recipe.voxel_size_nm)
     image, labels = ARRAY_TYPES[IMAGE], {name: dtype for name, dtype in ARRAY_TYPES.items() if name != IMAGE}
     writer = BlockWriter(folder, shape, recipe.voxel_size_nm, image=image, labels=labels, names=names)
-    stain_scale = _stain_scale(recipe, tissue, np.random.default_rng(for_stain))
+    stain_scale = drawn_stain_scale(recipe.tissue, tissue, np.random.default_rng(for_stain))
     _write_cells(tissue, folder)
     _write_synapses(tissue, folder / "synapses.csv")
     _write_organelles(tissue, folder / "organelles.csv")
@@ -220,11 +221,13 @@ def tissue_parts(tissue: TissueBlock, structures: StructureTable, material_ids: 
     return parts
 
 
-def _stain_scale(recipe: Recipe, tissue: TissueBlock, rng: np.random.Generator) -> NDArray[np.float32]:
+def drawn_stain_scale(
+    parameters: TissueParameters, tissue: TissueBlock, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """By cell id, the factor on its stain that is drawn from its class."""
     scale = np.ones(max((cell.id for cell in tissue.cells), default=0) + 1, np.float32)
     for cell in tissue.cells:
-        drawn = load_class(getattr(recipe.tissue, CLASS_KEYS[cell.kind])).stain_scale
+        drawn = load_class(getattr(parameters, CLASS_KEYS[cell.kind])).stain_scale
         if drawn is not None:
             scale[cell.id] = drawn.sample(rng)
     return scale

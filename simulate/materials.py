@@ -48,6 +48,11 @@ COMPOUNDS: Mapping[str, Mapping[str, float]] = {
 }
 COMPOUND_DENSITY_G_CM3: Mapping[str, float] = {"resin": 1.22, "protein": 1.35, "lipid": 1.0}
 
+# Thickness of a plasma membrane's bilayer (reference/realism.md row 46); what a profile's stain shows can be thicker,
+# with the proteins on its faces.
+PLASMA_MEMBRANE_NM = 8.0
+PLASMA_MEMBRANE_OF = ("axon", "dendrite", "astrocyte", "spine", "soma", "myelin_tongue")
+
 # A squared normal number cannot have a relative standard deviation of √2 or more.
 LARGEST_STAIN_SD = 1.3
 
@@ -293,6 +298,15 @@ class StructureTable(BaseModel):
                 raise ValueError(f"structures {other} and {name} share the class id {structure.class_id}")
             seen[structure.class_id] = name
         return self
+
+    def with_plasma_membranes(self, thickness_nm: float) -> StructureTable:
+        """The table with all cells' plasma membranes of another thickness."""
+        changed = {
+            name: self[name].model_copy(update={"membrane_nm": thickness_nm})
+            for name in PLASMA_MEMBRANE_OF
+            if name in self.structures
+        }
+        return self.model_copy(update={"structures": self.structures | changed})
 
     def __getitem__(self, name: str) -> Structure:
         if name not in self.structures:

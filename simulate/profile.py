@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from .annotator import AnnotatorStyle
-from .materials import MaterialTable, read_asset
+from .materials import PLASMA_MEMBRANE_NM, MaterialTable, StructureTable, read_asset
 from .microscope import FibSem
 
 
@@ -25,7 +25,10 @@ class Stain(BaseModel):
 
 
 class Profile(BaseModel):
-    """Microscope, stains by material name, grain lengths in nm, annotators' style, and where it all comes from."""
+    """Microscope, stains by material name, grain lengths in nm, annotators' style, and where it all comes from.
+
+    plasma_membrane_nm: how thick a cell's membrane looks, with the stained proteins on its faces.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,6 +36,7 @@ class Profile(BaseModel):
     microscope: FibSem
     fine_grain_nm: Annotated[float, Field(gt=0.0)]
     coarse_grain_nm: Annotated[float, Field(gt=0.0)]
+    plasma_membrane_nm: Annotated[float, Field(ge=4.0, le=30.0)] = PLASMA_MEMBRANE_NM
     stains: dict[str, Stain]
     annotator: AnnotatorStyle
     provenance: dict[str, Any]
@@ -45,6 +49,10 @@ class Profile(BaseModel):
             changed[name] = material.model_copy(update=stain.model_dump(exclude={"fraction"}))
         lengths = {"fine_grain_nm": self.fine_grain_nm, "coarse_grain_nm": self.coarse_grain_nm}
         return table.with_materials(changed).model_copy(update=lengths)
+
+    def lined(self, structures: StructureTable) -> StructureTable:
+        """The structure table with plasma membranes as thick as this profile shows them."""
+        return structures.with_plasma_membranes(self.plasma_membrane_nm)
 
 
 def load_profile(name_or_path: str | Path) -> Profile:
