@@ -156,6 +156,19 @@ def browning_elastic_cross_section_a2(atomic_number: Numbers, energy_kev: Number
     return 1e20 * square_metres
 
 
+# Screening of Browning's angular distribution: α = 7e-3/E, the same for all elements.
+BROWNING_SCREENING_KEV = 7e-3
+
+
+def browning_isotropic_share(atomic_number: Numbers, energy_kev: Numbers) -> Numbers:
+    """Share of the elastic events that scatter isotropically (Browning 1994), 0.1–30 keV.
+
+    The others are screened Rutherford ones with α = 7e-3/E: their share is r/(1 + r), r = 300 E/Z + Z³/(3e5 E).
+    """
+    z, energy = np.asarray(atomic_number, dtype=float), np.asarray(energy_kev)
+    return 1.0 / (1.0 + 300.0 * energy / z + z**3 / (3e5 * energy))
+
+
 def elastic_mean_free_path_nm(
     atomic_number: float, atomic_weight: float, density_g_cm3: float, energy_kev: Numbers
 ) -> Numbers:

@@ -1,11 +1,21 @@
-"""Where the electrons of one pixel come from: separable blur kernels in the plane and down the depth."""
+"""Where the electrons of one pixel come from: separable blur kernels in the plane and down the depth.
+
+What the beam itself adds is tabulated by Monte Carlo (`SpreadTable`, assets/point_spreads, made by
+scripts/tabulate_point_spreads.py): how the contrast of stain spreads over depth and distance in stained resin.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
 
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
@@ -37,3 +47,125 @@ def depth_kernel(depth_nm: float, voxel_nm: float) -> tuple[npt.NDArray[np.float
     left = np.exp(-np.maximum(edges_nm, 0.0) / depth_nm)
     weights = left[:-1] - left[1:]
     return np.asarray(weights / weights.sum(), dtype=np.float32), first
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the contrast of one landing energy and energy filter comes from, in stained resin."""
+
+    reach_nm: float  # no detected electron was deeper, or further from the beam
+    detected: float  # share of the landed electrons that leave with the filter's energy or more
+    contrast: float  # change of that share per unit of stain fraction
+    depth: Floats  # running share of the contrast at even depths from 0 to the reach
+    distance: Floats  # the same over the distance from the beam along x (or y), both sides together
+    deepest: Floats  # running share of the detected electrons by the greatest depth they reached
+
+    def mean_depth_nm(self) -> float:
+        """Mean depth of the contrast."""
+        return self.reach_nm * float(np.mean(1.0 - 0.5 * (self.depth[1:] + self.depth[:-1])))
+
+    def depth_within_nm(self, share: float) -> float:
+        """Depth above which this share of the contrast comes from."""
+        return self.reach_nm * float(np.interp(share, self.depth, np.linspace(0.0, 1.0, self.depth.size)))
+
+    def distance_within_nm(self, share: float) -> float:
+        """Half-width of the strip about the beam that this share of the contrast comes from."""
+        return self.reach_nm * float(np.interp(share, self.distance, np.linspace(0.0, 1.0, self.distance.size)))
+
+    def blended(self, other: Spread, weight: float) -> Spread:
+        """This spread (weight 0) and another (1) mixed: their scales by logarithm, their shapes linearly."""
+
+        def scale(name: str) -> float:
+            a, b = getattr(self, name), getattr(other, name)
+            return float(a ** (1.0 - weight) * b**weight)
+
+        def shape(name: str) -> Floats:
+            return np.asarray((1.0 - weight) * getattr(self, name) + weight * getattr(other, name))
+
+        return Spread(
+            *(scale(n) for n in ("reach_nm", "detected", "contrast")),
+            *(shape(n) for n in ("depth", "distance", "deepest")),
+        )
+
+
+@dataclass(frozen=True)
+class SpreadTable:
+    """Spreads by landing energy (ascending, keV) and filter share (ascending): `spreads[energy][filter]`."""
+
+    landing_kev: Floats
+    filter_share: Floats
+    spreads: tuple[tuple[Spread, ...], ...]
+
+    def at(self, landing_energy_kev: float, energy_filter_share: float) -> Spread:
+        """The spread between tabulated ones, by ln E and ln(1 − share); ValueError outside the table."""
+        for what, value, range_, unit in (
+            ("landing_energy_kev", landing_energy_kev, self.landing_kev, " keV"),
+            ("energy_filter_share", energy_filter_share, self.filter_share, ""),
+        ):
+            if not range_[0] <= value <= range_[-1]:
+                raise ValueError(
+                    f"{what} is {value:g}; the Monte Carlo table holds {range_[0]:g} to {range_[-1]:g}{unit}"
+                )
+        row, along = _between(np.log(self.landing_kev), math.log(landing_energy_kev))
+        column, across = _between(-np.log1p(-self.filter_share), -math.log1p(-energy_filter_share))
+        low, high = (spreads[column].blended(spreads[column + 1], across) for spreads in self.spreads[row : row + 2])
+        return low.blended(high, along)
+
+
+def _between(grid: Floats, value: float) -> tuple[int, float]:
+    """Index of the grid point below a value, the last but one at most, and how far it is to the next, 0 to 1."""
+    k = min(int(np.searchsorted(grid, value, side="right")) - 1, grid.size - 2)
+    return k, float((value - grid[k]) / (grid[k + 1] - grid[k]))
+
+
+@functools.cache
+def spread_table() -> SpreadTable:
+    """The shipped Monte Carlo table of stained resin."""
+    with (resources.files("neuropil.assets") / "point_spreads" / "stained_resin.npz").open("rb") as file:
+        stored = dict(np.load(file, allow_pickle=False))
+    names = Spread.__dataclass_fields__
+    values = {n: np.asarray(stored[n], dtype=np.float64) for n in names}
+    energies, shares = (np.asarray(stored[n], dtype=np.float64) for n in ("landing_kev", "filter_share"))
+    spreads = tuple(
+        tuple(Spread(**{n: _plain(values[n][i, j]) for n in names}) for j in range(shares.size))
+        for i in range(energies.size)
+    )
+    return SpreadTable(energies, shares, spreads)
+
+
+def _plain(value: Floats) -> Any:
+    return float(value) if value.ndim == 0 else value
+
+
+def escape_depth_kernel(
+    landing_energy_kev: float, energy_filter_share: float, voxel_nm: float
+) -> tuple[npt.NDArray[np.float32], int]:
+    """Shares of the contrast over slices (sum 1), and the offset of the first of them from the slice imaged.
+
+    energy_filter_share: the lowest energy detected over the landing energy, 0 to 0.98. A slice is registered to the
+    mean depth of its contrast: its surface lies that depth above the centre of its voxels, so what a slice shows is
+    what its labels say. Cut where 1 % of the signal is left. Raises ValueError outside the table.
+    """
+    spread = spread_table().at(landing_energy_kev, energy_filter_share)
+    mean_nm = spread.mean_depth_nm()
+    first = math.floor(0.5 - mean_nm / voxel_nm)
+    last = max(first, math.ceil((spread.depth_within_nm(0.99) - mean_nm) / voxel_nm - 0.5))
+    edges_nm = (np.arange(first, last + 2) - 0.5) * voxel_nm + mean_nm
+    weights = np.diff(np.interp(edges_nm / spread.reach_nm, np.linspace(0.0, 1.0, spread.depth.size), spread.depth))
+    return np.asarray(weights / weights.sum(), dtype=np.float32), first
+
+
+def beam_spread_kernel(
+    landing_energy_kev: float, energy_filter_share: float, voxel_nm: float
+) -> npt.NDArray[np.float32]:
+    """Shares of the contrast over voxels along x (or y) of a beam without width, shape (2r + 1,), sum 1.
+
+    A sharp peak with wide tails, cut where 1 % of the signal is left; the spot's own Gaussian comes on top.
+    """
+    spread = spread_table().at(landing_energy_kev, energy_filter_share)
+    radius = max(0, math.ceil(spread.distance_within_nm(0.99) / voxel_nm - 0.5))
+    edges_nm = (np.arange(radius + 1) + 0.5) * voxel_nm
+    within = np.interp(edges_nm / spread.reach_nm, np.linspace(0.0, 1.0, spread.distance.size), spread.distance)
+    half = 0.5 * np.diff(within)
+    weights = np.concatenate((half[::-1], within[:1], half))
+    return np.asarray(weights / weights.sum(), dtype=np.float32)
