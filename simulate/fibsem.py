@@ -1,40 +1,59 @@
-"""FIB-SEM image formation: stain → backscatter coefficient → blur → counted electrons → grey.
+"""Block-face SEM image formation: stain → backscatter → cut face → scan → charge → counted electrons → grey.
 
 Everything random is a hash of a key and the absolute voxel (`hash_noise`), so a voxel's grey depends on the
-key and on the materials within `blur_reach` of it, never on how a block was cut into tiles.
+key and on the materials within `blur_reach` of it, never on how a block was cut into tiles nor on how many threads
+work on it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-from neuropil.voxelize.volume import Volume
+from neuropil.voxelize.volume import Triple, Volume
 
+from .charging import memory_length, remember
+from .counting import poisson
 from .electrons import ELEMENTS, love_scott_backscatter
 from .hash_noise import (
+    READ_SHIFT,
+    SHOT_SHIFT,
     SmoothNoise,
     bits_at,
     key_from,
-    normal,
+    quick_normal,
     row_key,
     smooth_line,
     sub_key,
-    uniform,
 )
 from .materials import STAINS, MaterialTable, cell_deviate
-from .microscope import FibSem
-from .point_spread import depth_kernel, gaussian_kernel
+from .microscope import FibSem, SbfSem
+from .mosaic import Tiling
+from .point_spread import FWHM_PER_SIGMA
+from .stained_volume import check_block, first_voxel
 
 Plane = npt.NDArray[np.float32]
+Voxel = tuple[int, int, int]
 
 # Poisson numbers of fewer electrons than this are drawn exactly, larger ones as rounded normal numbers.
-_EXACT_POISSON_BELOW = 40.0
+_EXACT_POISSON_BELOW = np.float32(40.0)
+
+# A Gaussian is cut at this many standard deviations, as `point_spread.gaussian_kernel` cuts it.
+_CUT = 3.5
+
+# An oblique spot is a blur along y whose lines lean by at most this many pixels of x each: beyond, rounder is drawn.
+_MOST_SHEAR = 3.0
+
+# Slices that each thread images before the next ones' backscatter is computed.
+_SLICES_AT_A_TIME = 4
 
 
 @dataclass(frozen=True)
@@ -45,22 +64,13 @@ class Micrograph:
     parameters: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Contrast:
-    """Per material id (256,): what the backscatter kernel needs, all float32."""
+def _contrast(table: MaterialTable, energy_kev: float) -> Plane:
+    """Per material id what `_backscatter_plane` needs, (256, 9).
 
-    organic: Plane  # density of the organic part, g/cm³
-    organic_signal: Plane  # the same times its η
-    stain: Plane  # density of the metals
-    stain_signal: Plane
-    fine_sd: Plane  # standard deviations of the normal numbers that `_local_stain` squares
-    coarse_sd: Plane
-    cell_sd: Plane
-    spread: Plane  # their variances' sum
-    lining: Plane  # bilayer per bilayer fraction, 1/255 where all of a structure's lining is bilayer
-
-
-def _contrast(table: MaterialTable, energy_kev: float) -> _Contrast:
+    Density of the organic part in g/cm³ and the same times its η; both of the metals; the standard deviations of the
+    three normal numbers that make the local stain, and 1/(1 + their variances' sum); bilayer per bilayer fraction,
+    1/255 where all of a structure's lining is bilayer.
+    """
     density = table.lookup("density_g_cm3", 0.0)
     stain_share = table.lookup("stain_fraction", 0.0)
     total_signal = np.zeros(256)
@@ -77,16 +87,10 @@ def _contrast(table: MaterialTable, energy_kev: float) -> _Contrast:
         density * stain_share,
         stain_signal,
         *normal_sds,
-        spread,
+        1.0 / (1.0 + spread),
         table.lookup("lining", 1.0) / 255.0,
     )
-    return _Contrast(*(np.asarray(column, dtype=np.float32) for column in columns))
-
-
-@numba.njit(inline="always")
-def _local_stain(x: float, spread: float) -> float:
-    """Stain over its mean, (1 + x)²/(1 + v) with x normal of variance v: positive, mean 1, skewed to dark spots."""
-    return (1.0 + x) * (1.0 + x) / (1.0 + spread)
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -98,171 +102,483 @@ def _backscatter_plane(
     coarse: Plane,
     cell_key: np.uint64,
     stain_scale: Plane,
-    organic: Plane,
-    organic_signal: Plane,
-    stain: Plane,
-    stain_signal: Plane,
-    fine_sd: Plane,
-    coarse_sd: Plane,
-    cell_sd: Plane,
-    spread: Plane,
-    lining: Plane,
+    contrast: Plane,
     bilayer: int,
     out: Plane,
 ) -> None:
-    """η of each voxel by Castaing's rule over the masses of its two parts, the material and the bilayer."""
+    """η of each voxel by Castaing's rule over the masses of its two parts, the material and the bilayer.
+
+    Local stain over its mean is (1 + x)²/(1 + v) with x normal of variance v: positive, mean 1, skewed to dark spots.
+    """
+    one = np.float32(1.0)
+    height, width = out.shape
+    mass, signal = np.empty(width, np.float32), np.empty(width, np.float32)
     last_cell, last_material = np.int64(-1), np.int64(-1)
-    scale = deviate = of_bilayer = np.float32(0.0)
-    for j in range(out.shape[0]):
-        for i in range(out.shape[1]):
+    scale = of_cell = of_bilayer = scaled = scaled_bilayer = np.float32(0.0)
+    b0, b1, b2, b3, b4, b5, b6, b7, _ = contrast[bilayer]
+    m0 = m1 = m2 = m3 = m4 = m5 = m8 = np.float32(0.0)
+    for j in range(height):
+        for i in range(width):
             cell, m = np.int64(instances[j, i]), np.int64(materials[j, i])
             if cell != last_cell:
-                scale = stain_scale[cell] if cell < stain_scale.shape[0] else np.float32(1.0)
-                of_bilayer = np.float32(cell_deviate(cell_key, cell, bilayer))
+                scale = stain_scale[cell] if cell < stain_scale.shape[0] else one
+                of_bilayer = one + b6 * np.float32(cell_deviate(cell_key, cell, bilayer))
+                scaled_bilayer = scale * b7
             if cell != last_cell or m != last_material:
-                deviate = np.float32(cell_deviate(cell_key, cell, m))
+                m0, m1, m2, m3, m4, m5, m6, m7, m8 = contrast[m]
+                of_cell = one + m6 * np.float32(cell_deviate(cell_key, cell, m))
+                scaled = scale * m7
                 last_cell, last_material = cell, m
-            taken = scale * _local_stain(
-                fine_sd[m] * fine[j, i] + coarse_sd[m] * coarse[j, i] + cell_sd[m] * deviate, spread[m]
-            )
-            mass = organic[m] + stain[m] * taken
-            signal = organic_signal[m] + stain_signal[m] * taken
+            x = of_cell + m4 * fine[j, i] + m5 * coarse[j, i]
+            taken = scaled * x * x
+            mass[i] = m0 + m2 * taken
+            signal[i] = m1 + m3 * taken
             if membrane[j, i] > 0:
-                f = np.float32(membrane[j, i]) * lining[m]
-                b = bilayer
-                taken = scale * _local_stain(
-                    fine_sd[b] * fine[j, i] + coarse_sd[b] * coarse[j, i] + cell_sd[b] * of_bilayer, spread[b]
-                )
-                mass = (1 - f) * mass + f * (organic[b] + stain[b] * taken)
-                signal = (1 - f) * signal + f * (organic_signal[b] + stain_signal[b] * taken)
-            out[j, i] = signal / mass
+                f = np.float32(membrane[j, i]) * m8
+                x = of_bilayer + b4 * fine[j, i] + b5 * coarse[j, i]
+                taken = scaled_bilayer * x * x
+                mass[i] = (one - f) * mass[i] + f * (b0 + b2 * taken)
+                signal[i] = (one - f) * signal[i] + f * (b1 + b3 * taken)
+        for i in range(width):
+            out[j, i] = signal[i] / mass[i]
 
 
 @numba.njit(cache=True, nogil=True)
-def _blur_plane(plane: Plane, kernel_y: Plane, kernel_x: Plane, out: Plane) -> None:
-    """Separable blur; the plane's edge values stand for what lies outside."""
-    height, width = plane.shape
-    ry, rx = kernel_y.shape[0] // 2, kernel_x.shape[0] // 2
-    padded = np.empty(width + 2 * rx, np.float32)
+def _mix_depths(
+    ring: npt.NDArray[np.float32], places: npt.NDArray[np.int64], weights: Plane, margin: int, face: Plane
+) -> None:
+    """Sum over slices, ring (n, y, x) at `places`, of what each adds to the face's signal, between its margins."""
+    width = ring.shape[2]
+    for j in range(ring.shape[1]):
+        # Views of lines: without offsets in their indices, the loops are vectorised.
+        line = face[j, margin : margin + width]
+        line[:] = np.float32(0.0)
+        for t in range(weights.shape[0]):
+            weight, source = weights[t], ring[places[t], j]
+            for i in range(width):
+                line[i] += weight * source[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def _extend_lines(face: Plane, margin: int) -> None:
+    """Lets the first and last of each line's values stand for what lies beyond."""
+    end = face.shape[1] - margin
+    for j in range(face.shape[0]):
+        for i in range(margin):
+            face[j, i] = face[j, margin]
+            face[j, end + i] = face[j, end - 1]
+
+
+@numba.njit(cache=True, nogil=True)
+def _spot_weights(centre: float, sigma: float, out: Plane) -> tuple[int, int]:
+    """Gaussian about `centre` integrated over pixels, its cut moving along: first pixel's offset, and how many."""
+    if sigma < 1e-6:
+        out[0] = np.float32(1.0)
+        return math.floor(centre + 0.5), 1
+    reach = math.ceil(_CUT * sigma) + 0.5
+    first = math.floor(centre - reach + 0.5)
+    count = math.ceil(centre + reach - 0.5) - first + 1
+    scale = 1.0 / (sigma * math.sqrt(2.0))
+    low = math.erf(-reach * scale)
+    whole = -2.0 * low
+    below = low
+    for k in range(count):
+        above = math.erf(min(max(first + k + 0.5 - centre, -reach), reach) * scale)
+        out[k] = np.float32((above - below) / whole)
+        below = above
+    return first, count
+
+
+@numba.njit(cache=True, nogil=True)
+def _scan_lines(
+    face: Plane,
+    margin: int,
+    variance_y: float,
+    shear: float,
+    variance_x: float,
+    row: npt.NDArray[np.int64],
+    edges: npt.NDArray[np.int64],
+    shift_px: npt.NDArray[np.float64],
+    line_shift_px: npt.NDArray[np.float64],
+    out: Plane,
+) -> None:
+    """What the spot gathers at each pixel, out (y, x), from a face with `margin` columns more on each side.
+
+    The spot's covariance is that of a blur along y by variance_y whose lines lean by `shear`, and one along x by
+    variance_x (px²). It stands line_shift_px (y, 2) and the tile's shift_px (rows, columns, 2) beyond the pixel.
+    """
+    height = out.shape[0]
+    sigma_y = math.sqrt(variance_y)
+    taps = 2 * math.ceil(_CUT * max(sigma_y, math.sqrt(variance_x))) + 3
+    weights_y, weights_x = np.empty(taps, np.float32), np.empty(taps, np.float32)
+    gathered = np.empty(face.shape[1], np.float32)
+    last_y = last_x = math.inf
+    first_y = count_y = first_x = count_x = 0
     for j in range(height):
-        padded[rx : rx + width] = 0.0
-        for k in range(kernel_y.shape[0]):
-            source = min(max(j + k - ry, 0), height - 1)
-            weight = kernel_y[k]
-            for i in range(width):
-                padded[rx + i] += weight * plane[source, i]
-        for i in range(rx):
-            padded[i] = padded[rx]
-            padded[rx + width + i] = padded[rx + width - 1]
-        out[j, :] = 0.0
-        for k in range(kernel_x.shape[0]):
-            weight = kernel_x[k]
-            for i in range(width):
-                out[j, i] += weight * padded[i + k]
+        for s in range(edges.shape[0] - 1):
+            centre_y = line_shift_px[j, 0] + shift_px[row[j], s, 0]
+            centre_x = line_shift_px[j, 1] + shift_px[row[j], s, 1]
+            start, end = edges[s], edges[s + 1]
+            if centre_y != last_y or (centre_x != last_x and shear != 0.0):
+                first_y, count_y = _spot_weights(centre_y, sigma_y, weights_y)
+            if centre_x != last_x or (centre_y != last_y and shear != 0.0):
+                left = variance_x
+                if shear != 0.0:
+                    for k in range(count_y):
+                        lean = shear * (first_y + k - centre_y)
+                        part = lean - math.floor(lean)
+                        # Values between two pixels are drawn on a straight line, which blurs as well.
+                        left -= weights_y[k] * part * (1.0 - part)
+                first_x, count_x = _spot_weights(centre_x, math.sqrt(max(left, 0.0)), weights_x)
+            last_y, last_x = centre_y, centre_x
+            length = end - start + count_x - 1
+            from_x = margin + start + first_x
+            gathered[:length] = np.float32(0.0)
+            for k in range(count_y):
+                weight, source = weights_y[k], face[min(max(j + first_y + k, 0), height - 1)]
+                lean = shear * (first_y + k - centre_y)
+                whole = math.floor(lean)
+                after = np.float32(weight * (lean - whole))
+                here, before = weight - after, source[from_x + whole : from_x + whole + length]
+                if after == 0.0:
+                    for i in range(length):
+                        gathered[i] += weight * before[i]
+                else:
+                    beyond = source[from_x + whole + 1 : from_x + whole + 1 + length]
+                    for i in range(length):
+                        gathered[i] += here * before[i] + after * beyond[i]
+            line = out[j, start:end]
+            line[:] = np.float32(0.0)
+            for k in range(count_x):
+                weight, shifted = weights_x[k], gathered[k : k + end - start]
+                for i in range(end - start):
+                    line[i] += weight * shifted[i]
 
 
 @numba.njit(cache=True, nogil=True)
-def _poisson(mean: float, bits: np.uint64) -> float:
-    if mean < _EXACT_POISSON_BELOW:
-        target = uniform(bits)
-        probability = math.exp(-mean)
-        cumulated = probability
-        count = 0
-        while cumulated < target and count < 200:
-            count += 1
-            probability *= mean / count
-            cumulated += probability
-        return float(count)
-    return max(math.floor(mean + math.sqrt(mean) * normal(bits) + 0.5), 0.0)
+def _charge_lines(signal: Plane, held: Plane, neutral: np.float32, strength: np.float32) -> None:
+    """Lets the charge of the pixels scanned just before, whose mean signal is `held`, change the signal in place."""
+    one, zero = np.float32(1.0), np.float32(0.0)
+    for j in range(signal.shape[0]):
+        for i in range(signal.shape[1]):
+            signal[j, i] *= max(one - strength * (one - held[j, i] / neutral), zero)
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_electrons(eta: Plane, electrons: float, key: np.uint64, z: int, y0: int, x0: int, out: Plane) -> None:
-    for j in range(out.shape[0]):
-        row = row_key(key, z, y0 + j)
-        for i in range(out.shape[1]):
-            out[j, i] = _poisson(electrons * eta[j, i], bits_at(row, x0 + i))
+def _count_lines(signal: Plane, electrons: np.float32, key: np.uint64, z: int, y0: int, x0: int, out: Plane) -> None:
+    """Counts electrons: Poisson numbers of mean electrons · signal."""
+    zero, half = np.float32(0.0), np.float32(0.5)
+    for j in range(signal.shape[0]):
+        line = row_key(key, z, y0 + j)
+        fewest = np.float32(np.inf)
+        for i in range(signal.shape[1]):
+            mean = electrons * signal[j, i]
+            fewest = min(fewest, mean)
+            drawn = mean + np.sqrt(mean) * quick_normal(bits_at(line, x0 + i) >> np.uint64(SHOT_SHIFT))
+            out[j, i] = max(np.floor(drawn + half), zero)
+        if fewest < _EXACT_POISSON_BELOW:
+            for i in range(signal.shape[1]):
+                mean = electrons * signal[j, i]
+                if mean < _EXACT_POISSON_BELOW:
+                    out[j, i] = np.float32(poisson(mean, bits_at(line, x0 + i)))
 
 
 @numba.njit(cache=True, nogil=True)
-def _scan_memory(plane: Plane, kernel: Plane, out: Plane) -> None:
-    """Causal filter along the scan line (+x); kernel[0] is the pixel itself."""
-    for j in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            total = np.float32(0.0)
-            for k in range(kernel.shape[0]):
-                total += kernel[k] * plane[j, max(i - k, 0)]
-            out[j, i] = total
-
-
-@numba.njit(cache=True, nogil=True)
-def _detect(
+def _show_lines(
     counts: Plane,
-    gain: float,
-    offset: float,
-    read_noise: float,
-    columns: Plane,
+    row: npt.NDArray[np.int64],
+    edges: npt.NDArray[np.int64],
+    gain: Plane,
+    offset: Plane,
+    read_noise: np.float32,
     key: np.uint64,
     z: int,
     y0: int,
     x0: int,
     out: npt.NDArray[np.uint8],
 ) -> None:
-    for j in range(out.shape[0]):
-        row = row_key(key, z, y0 + j)
-        for i in range(out.shape[1]):
-            grey = offset + gain * counts[j, i] + columns[i]
-            if read_noise > 0.0:
-                grey += read_noise * normal(bits_at(row, x0 + i))
-            out[j, i] = np.uint8(min(max(math.floor(grey + 0.5), 0.0), 255.0))
+    """Grey levels of counted electrons; gain and offset (rows, columns) by tile."""
+    zero, half, most = np.float32(0.0), np.float32(0.5), np.float32(255.0)
+    for j in range(counts.shape[0]):
+        line = row_key(key, z, y0 + j)
+        for s in range(edges.shape[0] - 1):
+            start, length = edges[s], edges[s + 1] - edges[s]
+            counted, shown = counts[j, start : start + length], out[j, start : start + length]
+            g, c = gain[row[j], s], offset[row[j], s]
+            if read_noise > zero:
+                for i in range(length):
+                    read = quick_normal(bits_at(line, x0 + start + i) >> np.uint64(READ_SHIFT))
+                    grey = c + g * counted[i] + read_noise * read
+                    shown[i] = np.uint8(np.int32(min(max(np.floor(grey + half), zero), most)))
+            else:
+                for i in range(length):
+                    grey = c + g * counted[i]
+                    shown[i] = np.uint8(np.int32(min(max(np.floor(grey + half), zero), most)))
 
 
-def _exponential_memory(decay: float) -> Plane:
-    """Weights 1, decay, decay² … cut at 0.1 %, sum 1, shape (n,)."""
-    count = 1 if decay <= 0.0 else 1 + math.ceil(math.log(1e-3) / math.log(decay))
-    weights = decay ** np.arange(count)
-    return np.asarray(weights / weights.sum(), dtype=np.float32)
+def _spot_variances_px(microscope: FibSem | SbfSem, size_nm: Triple) -> npt.NDArray[np.float64]:
+    """Variance of the focused spot along y and x, (2,), in px²."""
+    return np.square(np.array(microscope.lateral_fwhm_nm) / FWHM_PER_SIGMA / np.array(size_nm[1:]))
 
 
-def _charging_decay(microscope: FibSem, voxel_x_nm: float) -> float:
-    return math.exp(-voxel_x_nm / microscope.charging_length_nm)
+def _optical_reach(microscope: FibSem | SbfSem, size_nm: Triple) -> tuple[int, int]:
+    """How many voxels (y, x) from a pixel's own place the spot may gather from."""
+    of_focus = microscope.focus.largest_variance_nm2 / np.square(size_nm[1:])
+    largest = np.sqrt(_spot_variances_px(microscope, size_nm) + of_focus)
+    reach = []
+    for axis in range(2):
+        moved = (microscope.scan.largest_nm[axis] + microscope.mosaic.largest_nm) / size_nm[1 + axis]
+        wide = math.ceil(_CUT * largest[axis])
+        if axis == 1 and microscope.focus.astigmatism_um > 0.0:
+            # An oblique spot reaches out by its lean and by its width across it: 2^½ of either at most.
+            wide = math.ceil(math.sqrt(2.0) * _CUT * largest[axis] + 2.0 * _MOST_SHEAR) + 2
+        reach.append(math.ceil(moved + wide))
+    return reach[0], reach[1]
 
 
-def blur_reach(microscope: FibSem, voxel_size_nm: tuple[float, float, float]) -> tuple[int, int, int]:
+def blur_reach(microscope: FibSem | SbfSem, voxel_size_nm: Triple) -> tuple[int, int, int]:
     """How many voxels (z, y, x) away materials still change a voxel's grey: the margin a tile needs."""
-    kernel, first = depth_kernel(microscope.information_depth_nm, voxel_size_nm[0])
-    reach_y, reach_x = (
-        gaussian_kernel(fwhm, size).size // 2
-        for fwhm, size in zip(microscope.lateral_fwhm_nm, voxel_size_nm[1:], strict=True)
-    )
-    reach_x += _exponential_memory(microscope.dwell_correlation).size - 1
-    if microscope.charging_grey > 0.0:
-        reach_x += _exponential_memory(_charging_decay(microscope, voxel_size_nm[2])).size - 1
+    kernel, first = microscope.depth_kernel(voxel_size_nm[0])
+    reach_y, reach_x = _optical_reach(microscope, voxel_size_nm)
+    reach_x += memory_length(microscope.dwell_correlation) - 1
+    reach_x += memory_length(microscope.charging.decay(voxel_size_nm[2])) - 1
     return max(-first, kernel.size - 1 + first), reach_y, reach_x
 
 
-def _checked(materials: Volume, membrane: Volume, instances: Volume, table: MaterialTable) -> None:
-    for name, volume, kind in (
-        ("materials", materials, np.uint8),
-        ("membrane", membrane, np.uint8),
-        ("instances", instances, np.uint32),
-    ):
-        if volume.data.ndim != 3:
-            raise ValueError(f"{name} has {volume.data.ndim} dimensions; image_fibsem takes z, y, x")
-        if volume.data.dtype != kind:
-            raise ValueError(f"{name} is {volume.data.dtype}; image_fibsem takes {np.dtype(kind)}")
-        if volume.data.shape != materials.data.shape:
-            raise ValueError(f"{name} has shape {volume.data.shape}, materials {materials.data.shape}; they must agree")
-        if volume.voxel_size_nm != materials.voxel_size_nm or volume.origin_nm != materials.origin_nm:
-            raise ValueError(f"{name} and materials differ in voxel size or origin; they must agree")
-    if materials.data.size == 0:
-        raise ValueError(f"materials has shape {materials.data.shape}; there is nothing to image")
-    known = {material.id for material in table.materials.values()}
-    # Slice by slice, because bincount copies its input to 64 bits.
-    there = np.flatnonzero(sum(np.bincount(plane.ravel(), minlength=256) for plane in materials.data))
-    unknown = [int(i) for i in there if int(i) not in known]
-    if unknown:
-        raise ValueError(f"the material table has no material with id {unknown[0]}, which the block holds")
+def _spot(
+    microscope: FibSem | SbfSem, errors_um: npt.NDArray[np.float64], size_nm: Triple
+) -> tuple[float, float, float]:
+    """The spot with these errors of focus as variance along y, lean, and variance along x of what leans (px)."""
+    covariance = microscope.focus.covariance_nm2(errors_um) / np.outer(size_nm[1:], size_nm[1:])
+    covariance += np.diag(_spot_variances_px(microscope, size_nm))
+    along_y, between, along_x = covariance[0, 0], covariance[0, 1], covariance[1, 1]
+    if between == 0.0:
+        return float(along_y), 0.0, float(along_x)
+    shear = float(np.clip(between / along_y, -_MOST_SHEAR, _MOST_SHEAR))
+    return float(along_y), shear, max(float(along_x - 2.0 * shear * between + shear**2 * along_y), 0.0)
+
+
+def sampled_artefacts(
+    microscope: FibSem | SbfSem, key: int, voxel_size_nm: Triple, first: Voxel, shape: Voxel
+) -> dict[str, Any]:
+    """What a micrograph with this key has of each artefact, in a box of `shape` voxels from voxel `first` on.
+
+    Lists have an entry per slice: relative beam current and drift of gain, drift of offset in grey levels, defocus
+    and the two astigmatisms in µm, the slice's offset (y, x) in nm. What varies from line to line and tile to tile
+    follows from `scan_key` through `Scan.displacement_nm` and `Mosaic.tiling`.
+    """
+    z, depth = first[0], shape[0]
+    length = microscope.drift_length_slices
+
+    def drift(name: str, spread: float) -> list[float]:
+        return (spread * smooth_line(sub_key(key, name), z, depth, length).astype(np.float64)).tolist()
+
+    scan_key = sub_key(key, "scan")
+    sampled: dict[str, Any] = {
+        "beam_current": drift("beam current", microscope.beam_current_sd),
+        "drift_gain": drift("drift of gain", microscope.drift_gain_sd),
+        "drift_offset_grey": drift("drift of offset", microscope.drift_offset_grey),
+        "focus_errors_um": microscope.focus.errors_um(sub_key(key, "focus"), z, depth).tolist(),
+        "scan_key": scan_key,
+        "slice_offset_nm": microscope.scan.slice_offsets_nm(scan_key, z, depth).tolist(),
+        "vibration_phase": microscope.scan.vibration_phases(scan_key, z, depth).tolist(),
+    }
+    if microscope.mosaic.tile_um > 0.0:
+        sampled["first_seams_nm"] = microscope.mosaic.first_seams_nm(scan_key)
+    if isinstance(microscope, SbfSem):
+        knife_key = sub_key(key, "knife")
+        low, high = (
+            tuple(corner * size for corner, size in zip(corners, voxel_size_nm[1:], strict=True))
+            for corners in (first[1:], np.add(first, shape)[1:].tolist())
+        )
+        sampled |= {
+            "chatter_amplitude": microscope.knife.chatter_amplitudes(knife_key, z, depth).tolist(),
+            "chatter_phase": microscope.knife.chatter_phases(knife_key, z, depth).tolist(),
+            "debris": [
+                [piece.as_dict() for piece in microscope.knife.debris(knife_key, k, low, high)]
+                for k in range(z, z + depth)
+            ],
+        }
+    return sampled
+
+
+class _BlockFace:
+    """One block before one microscope; slices may be asked for by several threads."""
+
+    def __init__(
+        self,
+        materials: Volume,
+        membrane: Volume,
+        instances: Volume,
+        table: MaterialTable,
+        microscope: FibSem | SbfSem,
+        key: int,
+        stain_scale: npt.NDArray[np.floating] | None,
+    ) -> None:
+        check_block(materials, membrane, instances, table)
+        self._volumes = (materials.data, membrane.data, instances.data)
+        self._microscope, self._key = microscope, key
+        self._size_nm, self._first = materials.voxel_size_nm, first_voxel(materials)
+        self.shape = materials.shape_zyx
+        self.sampled = sampled_artefacts(microscope, key, self._size_nm, self._first, self.shape)
+        self._cell_key = np.uint64(sub_key(key, "cells"))
+        self._noise_key = np.uint64(sub_key(key, "noise"))
+        self._scales = np.asarray(np.ones(1) if stain_scale is None else stain_scale, np.float32)
+        self._contrast = _contrast(table, microscope.landing_energy_kev)
+        self._bilayer = table["membrane"].id
+        self._depth_weights, self._first_tap = microscope.depth_kernel(self._size_nm[0])
+        self._grains = [
+            SmoothNoise(sub_key(key, name), length, self._size_nm, self._first, self.shape[1:])
+            for name, length in (("fine grain", table.fine_grain_nm), ("coarse grain", table.coarse_grain_nm))
+        ]
+        self._cut = _cut_of(microscope, key, self._size_nm, self._first, self.shape[1:])
+        self._margin = _optical_reach(microscope, self._size_nm)[1] + 1
+
+    def expose(self, use: Callable[[int, Plane, Tiling], object]) -> None:
+        """Calls use(index, signal, tiling) for every slice, in any order and from several threads.
+
+        signal (y, x), which is overwritten afterwards, is the backscatter coefficient that the detector is to count.
+        """
+        threads = numba.config.NUMBA_NUM_THREADS
+        depth, step = self.shape[0], threads * _SLICES_AT_A_TIME
+        taps = np.arange(self._first_tap, self._first_tap + self._depth_weights.size)
+        ring = np.empty((min(step + taps.size - 1, depth), *self.shape[1:]), np.float32)
+        known = 0
+        with ThreadPoolExecutor(threads) as pool:
+
+            def share(work: Callable[[range], None], low: int, high: int) -> None:
+                # Each thread gets a run of its own, for which it makes its buffers once.
+                runs = np.linspace(low, high, threads + 1).astype(int).tolist()
+                list(pool.map(work, (range(a, b) for a, b in pairwise(runs) if a < b)))
+
+            for low in range(0, depth, step):
+                high = min(low + step, depth)
+                wanted = min(high + max(int(taps[-1]), 0), depth)
+                share(lambda run: self._backscatter(run, ring), known, wanted)
+                known = wanted
+                share(lambda run: self._scan(run, ring, taps, use), low, high)
+
+    def _backscatter(self, run: range, ring: npt.NDArray[np.float32]) -> None:
+        fine, coarse = (np.empty(self.shape[1:], np.float32) for _ in range(2))
+        for index in run:
+            for noise, plane in zip(self._grains, (fine, coarse), strict=True):
+                noise.slice_at(index, plane)
+            slices = (np.ascontiguousarray(volume[index]) for volume in self._volumes)
+            _backscatter_plane(
+                *slices, fine, coarse, self._cell_key, self._scales, self._contrast, self._bilayer,
+                ring[index % len(ring)],
+            )  # fmt: skip
+
+    def _scan(
+        self,
+        run: range,
+        ring: npt.NDArray[np.float32],
+        taps: npt.NDArray[np.int64],
+        use: Callable[[int, Plane, Tiling], object],
+    ) -> None:
+        microscope, margin, (depth, height, width) = self._microscope, self._margin, self.shape
+        size_nm, scan_key = self._size_nm, self.sampled["scan_key"]
+        charging, decay = microscope.charging, microscope.charging.decay(size_nm[2])
+        neutral = np.float32(charging.neutral_backscatter)
+        face, signal = np.empty((height, width + 2 * margin), np.float32), np.empty((height, width), np.float32)
+        for index in run:
+            z = self._first[0] + index
+            places = np.clip(index + taps, 0, depth - 1) % len(ring)
+            _mix_depths(ring, places, self._depth_weights, margin, face)
+            self._cut(face[:, margin : margin + width], index)
+            _extend_lines(face, margin)
+            tiling = microscope.mosaic.tiling(scan_key, z, self._first[1:], (height, width), size_nm[1:])
+            line_shift_px = microscope.scan.displacement_nm(scan_key, z, self._first[1], height) / size_nm[1:]
+            spot = _spot(microscope, np.array(self.sampled["focus_errors_um"][index]), size_nm)
+            _scan_lines(
+                face, margin, *spot, tiling.row, tiling.edges, tiling.shift_nm / size_nm[1:], line_shift_px, signal
+            )
+            if decay > 0.0:
+                held = self._remembered(signal, tiling, decay, neutral)
+                _charge_lines(signal, held, neutral, np.float32(charging.strength))
+            use(index, signal, tiling)
+
+    def electrons(self, index: int) -> float:
+        """Electrons that would be counted in a pixel of slice `index` if all were scattered back."""
+        microscope = self._microscope
+        current = 1.0 + self.sampled["beam_current"][index]
+        return microscope.dose_e_per_px * microscope.collection_efficiency * current
+
+    def detect(self, index: int, signal: Plane, tiling: Tiling, out: npt.NDArray[np.uint8]) -> None:
+        """Grey levels (y, x) of slice `index` from its signal."""
+        microscope = self._microscope
+        # A change of gain turns the grey scale about its middle.
+        turned = (1.0 + self.sampled["drift_gain"][index]) * tiling.gain
+        offset = 128.0 + turned * (microscope.offset_grey - 128.0)
+        offset += self.sampled["drift_offset_grey"][index] + tiling.offset_grey
+        gain = microscope.gain_grey_per_electron * turned
+        z, y, x = self._first
+        counts = np.empty(signal.shape, np.float32)
+        _count_lines(signal, np.float32(self.electrons(index)), self._noise_key, z + index, y, x, counts)
+        if microscope.dwell_correlation > 0.0:
+            counts = self._remembered(counts, tiling, microscope.dwell_correlation, None)
+        _show_lines(
+            counts, tiling.row, tiling.edges, gain.astype(np.float32), offset.astype(np.float32),
+            np.float32(microscope.read_noise_grey), self._noise_key, z + index, y, x, out,
+        )  # fmt: skip
+
+    def _remembered(self, lines: Plane, tiling: Tiling, decay: float, at_seams: np.float32 | None) -> Plane:
+        """`remember` in each tile; before it stands its first pixel or, at a seam, at_seams where that is given."""
+        out = np.empty_like(lines)
+        for (start, end), seam in zip(pairwise(tiling.edges.tolist()), tiling.seam, strict=True):
+            before = lines[:, start].copy()
+            if seam and at_seams is not None:
+                before[:] = at_seams
+            x0 = self._first[2] + start
+            remember(lines[:, start:end], decay, memory_length(decay), x0, before, out[:, start:end])
+        return out
+
+
+def _cut_of(
+    microscope: FibSem | SbfSem, key: int, size_nm: Triple, first: Voxel, shape_yx: tuple[int, int]
+) -> Callable[[Plane, int], None]:
+    """What cutting slice `index` does to its face (y, x), as a function of both that changes the face."""
+    if isinstance(microscope, FibSem):
+        curtaining = microscope.curtaining
+        if curtaining.contrast == 0.0:
+            return lambda face, index: None
+        streaks = curtaining.noise(key, size_nm, first, shape_yx)
+
+        def curtain(face: Plane, index: int) -> None:
+            face *= curtaining.relief(streaks, index, shape_yx)
+
+        return curtain
+    knife, knife_key = microscope.knife, sub_key(key, "knife")
+    low, high = (
+        (corner[0] * size_nm[1], corner[1] * size_nm[2]) for corner in (first[1:], np.add(first[1:], shape_yx).tolist())
+    )
+
+    def cut(face: Plane, index: int) -> None:
+        z = first[0] + index
+        if knife.chatter > 0.0:
+            face *= knife.relief(knife_key, z, first[1], shape_yx[0], size_nm[1])[:, None]
+        knife.cover(face, knife.debris(knife_key, z, low, high), first[1:], size_nm[1:])
+
+    return cut
+
+
+def expected_electrons(
+    materials: Volume,
+    membrane: Volume,
+    instances: Volume,
+    table: MaterialTable,
+    microscope: FibSem | SbfSem,
+    key: int,
+    stain_scale: npt.NDArray[np.floating] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Mean number of electrons detected in each voxel, (z, y, x): the image before noise and detector.
+
+    key: the one among the parameters of a micrograph; the rest as `image_fibsem` takes it.
+    """
+    face = _BlockFace(materials, membrane, instances, table, microscope, key, stain_scale)
+    out = np.empty(face.shape, np.float32)
+    face.expose(lambda index, signal, tiling: np.multiply(signal, np.float32(face.electrons(index)), out=out[index]))
+    return out
 
 
 def image_fibsem(
@@ -270,125 +586,31 @@ def image_fibsem(
     membrane: Volume,
     instances: Volume,
     table: MaterialTable,
-    microscope: FibSem,
+    microscope: FibSem | SbfSem,
     rng: np.random.Generator,
     stain_scale: npt.NDArray[np.floating] | None = None,
 ) -> Micrograph:
-    """The micrograph a FIB-SEM takes of a block.
+    """The micrograph that a FIB-SEM or an SBF-SEM takes of a block.
 
     materials (uint8 ids), membrane (uint8, 255 = all bilayer) and instances (uint32 cell ids, 0 outside
-    cells) are z, y, x of one shape, voxel size and origin. Each slice is milled at its z and scanned along x.
+    cells) are z, y, x of one shape, voxel size and origin. Each slice is cut at its z and scanned along x.
     The generator gives one key; from it each voxel's noise follows by its absolute position (origin / voxel
     size), so two tiles of one block imaged with equal keys agree beyond `blur_reach` of their cut faces.
 
     A cell's materials take up more or less stain than the table says, as `materials.cell_stains` tells from the key
-    among the returned parameters. stain_scale: by cell id, a factor on all the stain of that cell; cells beyond its
-    end have 1.
+    among the returned parameters, where `sampled_artefacts` are too. stain_scale: by cell id, a factor on all the stain
+    of that cell; cells beyond its end have 1. Works with as many threads as numba may use.
 
     Raises ValueError when the volumes disagree or hold a material the table lacks.
     """
-    _checked(materials, membrane, instances, table)
     key = key_from(rng)
-    size_nm = materials.voxel_size_nm
-    first_z, first_y, first_x = (
-        round(origin / size) for origin, size in zip(materials.origin_nm, size_nm, strict=True)
-    )
-    depth, height, width = materials.data.shape
-
-    contrast = _contrast(table, microscope.landing_energy_kev)
-    bilayer = table["membrane"].id
-    kernel_y, kernel_x = (
-        gaussian_kernel(fwhm, size) for fwhm, size in zip(microscope.lateral_fwhm_nm, size_nm[1:], strict=True)
-    )
-    kernel_z, first_tap = depth_kernel(microscope.information_depth_nm, size_nm[0])
-    dwell = _exponential_memory(microscope.dwell_correlation)
-    charging = _exponential_memory(_charging_decay(microscope, size_nm[2]))
-    grains = [
-        SmoothNoise(sub_key(key, name), length, size_nm, (first_z, first_y, first_x), (height, width))
-        for name, length in (("fine grain", table.fine_grain_nm), ("coarse grain", table.coarse_grain_nm))
-    ]
-    cell_key = np.uint64(sub_key(key, "cells"))
-    scales = np.asarray(np.ones(1) if stain_scale is None else stain_scale, np.float32)
-    shot_key = np.uint64(sub_key(key, "shot noise"))
-    read_key = np.uint64(sub_key(key, "read noise"))
-    drift_gain = microscope.drift_gain_sd * smooth_line(
-        sub_key(key, "drift of gain"), first_z, depth, microscope.drift_length_slices
-    )
-    drift_offset = microscope.drift_offset_grey * smooth_line(
-        sub_key(key, "drift of offset"), first_z, depth, microscope.drift_length_slices
-    )
-    # Curtains hang along the milling direction (y): noise over x that changes slowly from slice to slice.
-    curtains = SmoothNoise(
-        sub_key(key, "curtains"),
-        microscope.curtaining_width_nm,
-        (microscope.curtaining_width_nm / microscope.curtaining_length_slices, 1.0, size_nm[2]),
-        (first_z, 0, first_x),
-        (1, width),
-    )
-
-    fine, coarse, eta, counts, scratch = (np.empty((height, width), np.float32) for _ in range(5))
-    streaks = np.zeros((1, width), np.float32)
-    blurred: dict[int, Plane] = {}
-    image = np.empty((depth, height, width), np.uint8)
-
-    def blurred_slice(index: int) -> Plane:
-        if index not in blurred:
-            for noise, plane in zip(grains, (fine, coarse), strict=True):
-                noise.slice_at(index, plane)
-            _backscatter_plane(
-                materials.data[index], membrane.data[index], instances.data[index], fine, coarse, cell_key, scales,
-                contrast.organic, contrast.organic_signal, contrast.stain, contrast.stain_signal,
-                contrast.fine_sd, contrast.coarse_sd, contrast.cell_sd, contrast.spread, contrast.lining,
-                bilayer, scratch,
-            )  # fmt: skip
-            plane = np.empty((height, width), np.float32)
-            _blur_plane(scratch, kernel_y, kernel_x, plane)
-            blurred[index] = plane
-        return blurred[index]
-
-    electrons = microscope.dose_e_per_px * microscope.collection_efficiency
-    # A drift of gain turns the grey scale about its middle, a drift of offset shifts it.
-    middle = (128.0 - microscope.offset_grey) / microscope.gain_grey_per_electron
-    for index in range(depth):
-        eta[:] = 0.0
-        for tap, weight in enumerate(kernel_z):
-            eta += weight * blurred_slice(min(max(index + first_tap + tap, 0), depth - 1))
-        for old in [k for k in blurred if k < index + 1 + first_tap and k < depth - 1]:
-            del blurred[old]
-        z = first_z + index
-        _count_electrons(eta, electrons, shot_key, z, first_y, first_x, counts)
-        if dwell.size > 1:
-            _scan_memory(counts, dwell, scratch)
-            counts, scratch = scratch, counts
-        if microscope.curtaining_grey > 0.0:
-            curtains.slice_at(index, streaks)
-        if microscope.charging_grey > 0.0:
-            # The pixels just scanned left charge where they scattered less than average: it shifts the grey.
-            _scan_memory(counts, charging, scratch)
-            counts += microscope.charging_grey / microscope.gain_grey_per_electron * (1.0 - scratch / middle)
-        gain = microscope.gain_grey_per_electron * (1.0 + float(drift_gain[index]))
-        offset = microscope.offset_grey + float(
-            drift_offset[index] - drift_gain[index] * (128.0 - microscope.offset_grey)
-        )
-        columns = microscope.curtaining_grey * streaks[0]
-        _detect(
-            counts,
-            gain,
-            offset,
-            microscope.read_noise_grey,
-            columns,
-            read_key,
-            z,
-            first_y,
-            first_x,
-            image[index],
-        )
+    face = _BlockFace(materials, membrane, instances, table, microscope, key, stain_scale)
+    image = np.empty(face.shape, np.uint8)
+    face.expose(lambda index, signal, tiling: face.detect(index, signal, tiling, image[index]))
     parameters = {
         "microscope": microscope.model_dump(),
         "information_depth_nm": microscope.information_depth_nm,
         "key": key,
-        "drift_gain": [float(value) for value in drift_gain],
-        "drift_offset_grey": [float(value) for value in drift_offset],
+        **face.sampled,
     }
-    volume = Volume(image, voxel_size_nm=materials.voxel_size_nm, origin_nm=materials.origin_nm)
-    return Micrograph(volume, parameters)
+    return Micrograph(Volume(image, voxel_size_nm=materials.voxel_size_nm, origin_nm=materials.origin_nm), parameters)

@@ -7,6 +7,7 @@ Smooth noise is white noise on a lattice, spread with cubic B-splines.
 from __future__ import annotations
 
 import math
+import threading
 
 import numba
 import numpy as np
@@ -134,6 +135,7 @@ class SmoothNoise:
 
     The value at a voxel depends on the key, `fwhm_nm` (width of a grain) and the voxel's absolute position
     alone. A grain narrower than a voxel becomes white noise. The variance wavers by ±12 % over the lattice.
+    Threads may ask for slices at the same time.
     """
 
     def __init__(
@@ -155,16 +157,18 @@ class SmoothNoise:
         self._cells_y, self._cells_x = cells_y - self._y0, cells_x - self._x0
         self._lattice_shape = (int(self._cells_y[-1]) + 4, int(self._cells_x[-1]) + 4)
         self._planes: dict[int, npt.NDArray[np.float32]] = {}
+        self._lock = threading.Lock()
         self._scale = np.float32(B_SPLINE_POWER**-1.5)
 
     def _plane(self, z: int) -> npt.NDArray[np.float32]:
-        if z not in self._planes:
-            plane = np.empty(self._lattice_shape, np.float32)
-            white_lattice(self._key, z, self._y0, self._x0, plane)
-            self._planes[z] = plane
-            for old in [k for k in self._planes if abs(k - z) > 8]:
-                del self._planes[old]
-        return self._planes[z]
+        with self._lock:
+            if z not in self._planes:
+                plane = np.empty(self._lattice_shape, np.float32)
+                white_lattice(self._key, z, self._y0, self._x0, plane)
+                self._planes[z] = plane
+                for old in [k for k in self._planes if abs(k - z) > 32]:
+                    del self._planes[old]
+            return self._planes[z]
 
     def slice_at(self, index: int, out: npt.NDArray[np.float32]) -> None:
         """Writes the noise of slice `index`, counted from the first voxel, into `out`, (y, x) float32."""
@@ -192,6 +196,27 @@ def normal_line(key: int, first: int, count: int) -> npt.NDArray[np.float64]:
     for i in range(count):
         values[i] = normal(bits_at(row, first + i))
     return values
+
+
+@numba.njit(cache=True)
+def _hash_line(key: np.uint64, first: int, count: int) -> npt.NDArray[np.uint64]:
+    values = np.empty(count, np.uint64)
+    row = row_key(key, 0, 0)
+    for i in range(count):
+        values[i] = bits_at(row, first + i)
+    return values
+
+
+def uniform_line(key: int, first: int, count: int) -> npt.NDArray[np.float64]:
+    """Independent numbers in [0, 1), shape (count,), for positions first … first + count - 1."""
+    return (_hash_line(np.uint64(key), first, count) >> np.uint64(11)) / 2.0**53
+
+
+def bell_line(key: int, first: int, count: int) -> npt.NDArray[np.float64]:
+    """Independent `bell` numbers, shape (count,), for positions first … first + count - 1: within ±LARGEST_BELL."""
+    lattice = np.empty((1, count), np.float32)
+    white_lattice(np.uint64(key), 0, 0, first, lattice)
+    return lattice[0].astype(np.float64)
 
 
 def key_from(rng: np.random.Generator) -> int:

@@ -1,30 +1,42 @@
-"""A focused-ion-beam scanning electron microscope as numbers, read from assets/microscopes."""
+"""Scanning electron microscopes of a block's face, which is cut off slice by slice: numbers from assets/microscopes."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .charging import Charging
+from .curtaining import Curtaining
 from .electrons import kanaya_okayama_mixture_range_um
+from .focus import Focus
+from .knife import Knife
 from .materials import COMPOUND_DENSITY_G_CM3, COMPOUNDS, read_asset
+from .mosaic import Mosaic
 from .point_spread import depth_kernel
+from .scan import Scan
 
-Positive = Annotated[float, Field(gt=0.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
 
 
-class FibSem(BaseModel):
-    """Block-face imaging with backscattered electrons; the slice plane is (y, x), milling goes down z.
+class BlockFaceSem(BaseModel):
+    """Block-face imaging with backscattered electrons; the slice plane is (y, x), cutting goes down z.
 
     The beam meets the face at `landing_energy_kev` and leaves `dose_e_per_px` electrons in each pixel, of
     which the share η · `collection_efficiency` is detected. Blur: a Gaussian spot in the plane
     (`lateral_fwhm_nm`, y and x) and an exponential in depth whose mean is `information_depth_share` of the
     Kanaya–Okayama range in resin, so it shrinks as E^1.67. Grey = `offset_grey` +
     `gain_grey_per_electron` · detected electrons + read noise; a negative gain shows heavy stain dark.
+
+    What goes wrong, in its order; 0 is off everywhere:
+    `beam_current_sd`: relative standard deviation of the dose from slice to slice. `scan`, `focus`, `charging`: see
+    there. `dwell_correlation`: share of a pixel's signal that the detector still holds one pixel on, exp(-dwell time /
+    time constant). `drift_gain_sd`, `drift_offset_grey`: standard deviations over slices of contrast (relative, about
+    the middle of the grey scale) and brightness. Current, contrast and brightness change over `drift_length_slices`.
+    `mosaic`: see there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,14 +52,14 @@ class FibSem(BaseModel):
     offset_grey: float
     read_noise_grey: NotNegative = 0.0
     dwell_correlation: Annotated[float, Field(ge=0.0, le=0.9)] = 0.0
+    beam_current_sd: Annotated[float, Field(ge=0.0, le=0.15)] = 0.0
     drift_gain_sd: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     drift_offset_grey: Annotated[float, Field(ge=0.0, le=64.0)] = 0.0
     drift_length_slices: Annotated[float, Field(ge=1.0)] = 10.0
-    curtaining_grey: Annotated[float, Field(ge=0.0, le=64.0)] = 0.0
-    curtaining_width_nm: Positive = 40.0
-    curtaining_length_slices: Annotated[float, Field(ge=1.0)] = 20.0
-    charging_grey: Annotated[float, Field(ge=0.0, le=64.0)] = 0.0
-    charging_length_nm: Positive = 200.0
+    scan: Scan = Scan()
+    focus: Focus = Focus()
+    charging: Charging = Charging()
+    mosaic: Mosaic = Mosaic()
 
     @model_validator(mode="after")
     def _physics_holds(self) -> Self:
@@ -73,7 +85,21 @@ class FibSem(BaseModel):
         return depth_kernel(self.information_depth_nm, voxel_nm)
 
 
+class FibSem(BlockFaceSem):
+    """A focused ion beam mills the face, along y, and leaves curtains."""
+
+    modality: Literal["fibsem"] = "fibsem"
+    curtaining: Curtaining = Curtaining()
+
+
+class SbfSem(BlockFaceSem):
+    """A diamond knife cuts the face, along y, and leaves chatter and debris."""
+
+    modality: Literal["sbfsem"] = "sbfsem"
+    knife: Knife = Knife()
+
+
 def load_microscope(name_or_path: str | Path) -> FibSem:
-    """Microscope by asset name or YAML path; raises FileNotFoundError or pydantic's ValidationError."""
+    """FIB-SEM by asset name or YAML path; raises FileNotFoundError or pydantic's ValidationError."""
     content: dict[str, Any] = read_asset("microscopes", name_or_path)[0]
     return FibSem.model_validate(content)

@@ -8,7 +8,7 @@ import pytest
 
 from neuropil.simulate.fibsem import blur_reach, image_fibsem
 from neuropil.simulate.materials import Material, MaterialTable, cell_stains, load_materials
-from neuropil.simulate.microscope import FibSem, load_microscope
+from neuropil.simulate.microscope import FibSem, SbfSem, load_microscope
 from neuropil.simulate.truth import Truth
 from neuropil.voxelize.volume import Volume
 
@@ -19,6 +19,40 @@ def still(**update: object) -> FibSem:
     """The shipped microscope without drift, with some values changed."""
     base = load_microscope("fibsem").model_dump() | {"drift_gain_sd": 0.0, "drift_offset_grey": 0.0}
     return FibSem.model_validate(base | update)
+
+
+# Every artefact, one by one and together, with short memories so that tiles have something left inside.
+ARTEFACTS: dict[str, dict[str, object]] = {
+    "detector": {"dwell_correlation": 0.4, "read_noise_grey": 2.0},
+    "drift": {"beam_current_sd": 0.02, "drift_gain_sd": 0.02, "drift_offset_grey": 1.0},
+    "scan": {
+        "scan": {
+            "misalignment_nm": 4.0,
+            "wander_nm": 2.0,
+            "drift_nm": 2.0,
+            "vibration_nm": [1.0, 4.0],
+            "jitter_nm": 1.5,
+        }
+    },
+    "focus": {"focus": {"defocus_um": 0.5, "astigmatism_um": 0.3, "length_slices": 5.0}},
+    "charging": {"charging": {"strength": 0.3, "length_nm": 20.0}},
+    "mosaic": {
+        "mosaic": {"tile_um": 0.4, "gain_sd": 0.02, "offset_grey": 2.0, "shift_nm": 4.0},
+        "charging": {"strength": 0.3, "length_nm": 20.0},
+    },
+}
+ALL: dict[str, object] = {key: value for artefact in ARTEFACTS.values() for key, value in artefact.items()}
+OF_FIB: dict[str, object] = {"curtaining": {"contrast": 0.05}}
+OF_SBF: dict[str, object] = {
+    "knife": {"chatter": 0.05, "chatter_period_nm": 120.0, "debris_per_um2": 3.0, "debris_radius_um": 0.08}
+}
+
+
+def cut_by_knife(**update: object) -> SbfSem:
+    """The shipped SBF-SEM at 5 nm pixels, with some values changed and nothing else wrong."""
+    right = {name: {} for name in ("scan", "focus", "charging", "mosaic", "knife")}
+    base = {k: v for k, v in still().model_dump().items() if k not in ("modality", "curtaining")}
+    return SbfSem.model_validate(base | right | update)
 
 
 def smooth_table() -> MaterialTable:
@@ -132,18 +166,36 @@ def test_deeper_slices_shine_through_as_the_depth_says() -> None:
     assert grey[0] == pytest.approx(grey[9 - reach], abs=1.0)
 
 
-def test_tiles_agree_with_the_whole_byte_for_byte(block: Truth) -> None:
+@pytest.mark.parametrize(
+    "microscope",
+    [still(**ARTEFACTS[name]) for name in ARTEFACTS]
+    + [still(**OF_FIB), cut_by_knife(**OF_SBF), still(**OF_FIB, **ALL), cut_by_knife(**OF_SBF, **ALL)],
+    ids=[*ARTEFACTS, "curtains", "knife", "all of FIB", "all of SBF"],
+)
+def test_tiles_agree_with_the_whole_byte_for_byte(microscope: FibSem | SbfSem, block: Truth) -> None:
     table = load_materials()
-    microscope = still(dwell_correlation=0.4, curtaining_grey=3.0, charging_grey=2.0, charging_length_nm=30.0,
-                       read_noise_grey=2.0, drift_gain_sd=0.02, drift_offset_grey=1.0)  # fmt: skip
     whole = picture(block, table, microscope)
-    rz, ry, rx = blur_reach(microscope, SIZE_NM)
-    start, shape = (4, 50, 60), (16, 90, 140)
-    tile = picture(block.crop(start, shape), table, microscope)
-    inner = tuple(slice(r, n - r) for r, n in zip((rz, ry, rx), shape, strict=True))
-    there = tuple(slice(s + r, s + n - r) for s, r, n in zip(start, (rz, ry, rx), shape, strict=True))
-    assert tile[inner].size > 10_000
-    assert np.array_equal(tile[inner], whole[there])
+    reach = blur_reach(microscope, SIZE_NM)
+    shape = (16, 170, 190)
+    for start in ((4, 0, 13), (8, 30, 30)):
+        tile = picture(block.crop(start, shape), table, microscope)
+        # A face of the tile that is one of the block's needs no margin.
+        inner = tuple(
+            slice(0 if s == 0 else r, n if s + n == size else n - r)
+            for r, s, n, size in zip(reach, start, shape, whole.shape, strict=True)
+        )
+        there = tuple(slice(s + i.start, s + i.stop) for s, i in zip(start, inner, strict=True))
+        assert tile[inner].size > 1000
+        assert np.array_equal(tile[inner], whole[there])
+
+
+def test_threads_change_no_byte(block: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, microscope = load_materials(), still(**OF_FIB, **ALL)
+    images = []
+    for threads in (1, 3):
+        monkeypatch.setattr("numba.config.NUMBA_NUM_THREADS", threads)
+        images.append(picture(block, table, microscope))
+    assert np.array_equal(*images)
 
 
 def test_the_generator_decides_the_image(block: Truth) -> None:
