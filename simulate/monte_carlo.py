@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 import numpy.typing as npt
+import scipy.integrate
 
 from .electrons import (
     BROWNING_SCREENING_KEV,
@@ -39,6 +40,8 @@ HIGHEST_KEV = 30.0
 _ENERGIES = 600
 # Draws of one flight: path, medium, kind of event, polar angle, azimuth, and one left to the caller.
 DRAWS = np.uint64(6)
+# Farther than any electron goes.
+_FAR_NM = 1e12
 # What ends a flight.
 SCREENED, ISOTROPIC, NO_EVENT, ESCAPED = 0, 1, 2, 3
 
@@ -73,6 +76,13 @@ class ScatteringTable:
             self.log_lowest,
             self.per_log,
         )
+
+    def paths_nm(self, lowest_kev: float) -> Floats:
+        """Longest path on which an electron slows down to an energy, (energies,): deeper than that none comes back."""
+        logs = self.log_lowest + np.arange(self.largest_per_nm.size) / self.per_log
+        slowness = np.exp(logs) / self.loss_kev_per_nm.min(axis=0)  # ds/d ln E
+        paths = scipy.integrate.cumulative_simpson(slowness, x=logs, initial=0.0)
+        return np.maximum(paths - np.interp(math.log(lowest_kev), logs, paths), 0.0)
 
 
 def scattering_table(media: Sequence[Medium], highest_kev: float) -> ScatteringTable:
@@ -221,8 +231,18 @@ def in_chunks(count: int, work: Callable[[int, int], T], chunk: int = 4096) -> l
         return list(pool.map(lambda first: work(first, min(first + chunk, count)), starts))
 
 
-def trace(sample: Sample, landing_kev: float, places_nm: Floats, key: int, lowest_kev: float = LOWEST_KEV) -> Fates:
+def trace(
+    sample: Sample,
+    landing_kev: float,
+    places_nm: Floats,
+    key: int,
+    lowest_kev: float = LOWEST_KEV,
+    to_rest: bool = False,
+) -> Fates:
     """Follow electrons that land at right angles on `places_nm` (n, 2: y, x) until they leave or fall below an energy.
+
+    Unless they are to be followed `to_rest`, an electron is given up, and its depth with it, as soon as it is too deep
+    to come back.
 
     Raises ValueError for a landing energy out of 0.1 to 30 keV or a `lowest_kev` not between 0.05 and that.
     """
@@ -232,10 +252,11 @@ def trace(sample: Sample, landing_kev: float, places_nm: Floats, key: int, lowes
             f"the lowest energy followed is {lowest_kev:g} keV; it must lie in 0.05 to {landing_kev:g} keV"
         )
     exits, depths = np.zeros(len(places_nm)), np.zeros(len(places_nm))
+    ways_back = np.full(table.largest_per_nm.size, _FAR_NM) if to_rest else table.paths_nm(lowest_kev)
     arguments = (np.ascontiguousarray(sample.voxels), np.array(sample.voxel_nm), *table.arrays)
 
     def follow(first: int, last: int) -> None:
-        _follow(first, last, np.uint64(key), landing_kev, lowest_kev, places_nm, *arguments, exits, depths)
+        _follow(first, last, np.uint64(key), landing_kev, lowest_kev, ways_back, places_nm, *arguments, exits, depths)
 
     in_chunks(len(places_nm), follow)
     return Fates(exits, depths)
@@ -249,7 +270,7 @@ def electron_key(key: np.uint64, electron: int) -> np.uint64:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _follow(
-    first: int, last: int, key: np.uint64, landing_kev: float, lowest_kev: float, places_nm: Floats,
+    first: int, last: int, key: np.uint64, landing_kev: float, lowest_kev: float, ways_back: Floats, places_nm: Floats,
     voxels: npt.NDArray[np.uint8], voxel_nm: Floats, events_per_nm: Floats, isotropic_share: Floats,
     loss_kev_per_nm: Floats, largest_per_nm: Floats, log_lowest: float, per_log: float,
     exits: Floats, depths: Floats,
@@ -258,7 +279,7 @@ def _follow(
         own = electron_key(key, electron)
         z, y, x, uz, uy, ux = 0.0, places_nm[electron, 0], places_nm[electron, 1], 1.0, 0.0, 0.0
         energy, flight, deepest = landing_kev, 0, 0.0
-        while energy > lowest_kev:
+        while energy > lowest_kev and z <= interpolated(ways_back, (math.log(energy) - log_lowest) * per_log):
             z, y, x, uz, uy, ux, energy, event, _ = fly(
                 z, y, x, uz, uy, ux, energy, own, flight, voxels, voxel_nm,
                 events_per_nm, isotropic_share, loss_kev_per_nm, largest_per_nm, log_lowest, per_log,

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-import scipy.integrate
 
 from .hash_noise import bits_at, uniform
 from .monte_carlo import (
@@ -80,13 +79,13 @@ def signal_origin(
     drift = screened * _kinds(table)[0] + isotropic * _kinds(table)[1]
     shares = np.array(filter_shares, dtype=float)
     lowest = np.maximum(shares * landing_kev, LOWEST_KEV)
-    reach = np.array([0.5 * path_nm(table, landing_kev, e) for e in lowest])
+    reach = np.array([0.5 * table.paths_nm(energy)[-1] for energy in lowest])
 
     def score(first: int, last: int) -> tuple[Floats, Floats, Floats]:
         contrast = np.zeros((shares.size, *bins))
         deepest, detected = np.zeros((shares.size, bins[0])), np.zeros(shares.size)
         _score(
-            first, last, np.uint64(key), landing_kev, lowest, reach, *table.arrays,
+            first, last, np.uint64(key), landing_kev, lowest, table.paths_nm(lowest.min()), reach, *table.arrays,
             screened, isotropic, drift, contrast, deepest, detected,
         )  # fmt: skip
         return contrast, deepest, detected
@@ -102,17 +101,9 @@ def _kinds(table: ScatteringTable) -> tuple[Floats, Floats]:
     return table.events_per_nm[0] - isotropic, isotropic
 
 
-def path_nm(table: ScatteringTable, from_kev: float, to_kev: float) -> float:
-    """Length of the path in a table's first medium on which an electron slows down from one energy to another."""
-    logs = table.log_lowest + np.arange(table.largest_per_nm.size) / table.per_log
-    slowness = np.exp(logs) / table.loss_kev_per_nm[0]  # ds/d ln E
-    fine = np.linspace(math.log(to_kev), math.log(from_kev), 2001)
-    return float(scipy.integrate.simpson(np.interp(fine, logs, slowness), x=fine))
-
-
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _score(
-    first: int, last: int, key: np.uint64, landing_kev: float, lowest_kev: Floats, reach_nm: Floats,
+    first: int, last: int, key: np.uint64, landing_kev: float, lowest_kev: Floats, ways_back: Floats, reach_nm: Floats,
     events_per_nm: Floats, isotropic_share: Floats, loss_kev_per_nm: Floats, largest_per_nm: Floats,
     log_lowest: float, per_log: float, screened: Floats, isotropic: Floats, drift: Floats,
     contrast: Floats, deepest: Floats, detected: Floats,
@@ -125,6 +116,8 @@ def _score(
         z, y, x, uz, uy, ux = 0.0, 0.0, 0.0, 1.0, 0.0, 0.0
         energy, flight, deep, notes, event = landing_kev, 0, 0.0, 0, SCREENED
         while energy > least and event != ESCAPED and flight < _MOST_FLIGHTS:
+            if z > interpolated(ways_back, (math.log(energy) - log_lowest) * per_log):
+                break
             from_z, from_y, from_x, from_energy = z, y, x, energy
             z, y, x, uz, uy, ux, energy, event, length = fly(
                 z, y, x, uz, uy, ux, energy, own, flight, voxels, voxel_nm,

@@ -75,17 +75,13 @@ class Spread:
     def blended(self, other: Spread, weight: float) -> Spread:
         """This spread (weight 0) and another (1) mixed: their scales by logarithm, their shapes linearly."""
 
-        def scale(name: str) -> float:
+        def mixed(name: str) -> Any:
             a, b = getattr(self, name), getattr(other, name)
-            return float(a ** (1.0 - weight) * b**weight)
+            if isinstance(a, float):
+                return a ** (1.0 - weight) * b**weight
+            return (1.0 - weight) * a + weight * b
 
-        def shape(name: str) -> Floats:
-            return np.asarray((1.0 - weight) * getattr(self, name) + weight * getattr(other, name))
-
-        return Spread(
-            *(scale(n) for n in ("reach_nm", "detected", "contrast")),
-            *(shape(n) for n in ("depth", "distance", "deepest")),
-        )
+        return Spread(**{name: mixed(name) for name in self.__dataclass_fields__})
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from neuropil.simulate.point_spread import depth_kernel, gaussian_kernel
+from neuropil.simulate.point_spread import (
+    beam_spread_kernel,
+    depth_kernel,
+    escape_depth_kernel,
+    gaussian_kernel,
+    spread_table,
+)
 
 
 @pytest.mark.parametrize(("fwhm_nm", "voxel_nm"), [(16.0, 5.0), (40.0, 5.0), (16.0, 2.0)])
@@ -35,3 +41,49 @@ def test_depth_kernel_has_its_mean_at_the_slice(depth_nm: float) -> None:
     # An exponential has a standard deviation equal to its mean, here cut at 1 %.
     spread = math.sqrt(float((kernel * place**2).sum()))
     assert spread == pytest.approx(math.hypot(depth_nm, 5.0 / math.sqrt(12)), rel=0.2)
+
+
+@pytest.mark.parametrize(("energy_kev", "share"), [(1.0, 0.0), (1.7, 0.77), (2.0, 0.95), (5.0, 0.98), (30.0, 0.5)])
+def test_escape_depth_has_its_mean_at_the_slice(energy_kev: float, share: float) -> None:
+    for voxel_nm in (2.0, 8.0):
+        kernel, first = escape_depth_kernel(energy_kev, share, voxel_nm)
+        spread = spread_table().at(energy_kev, share)
+        place = (np.arange(kernel.size) + first) * voxel_nm
+        assert kernel.sum() == pytest.approx(1.0, abs=1e-6)
+        assert (kernel >= 0).all()
+        assert (kernel * place).sum() == pytest.approx(0.0, abs=0.02 * spread.mean_depth_nm() + 0.03 * voxel_nm)
+
+
+def test_signal_comes_from_deeper_at_higher_energy_and_from_less_deep_behind_a_filter() -> None:
+    table = spread_table()
+    by_energy = [table.at(energy, 0.0).mean_depth_nm() for energy in (0.5, 1.0, 2.0, 5.0, 10.0)]
+    by_filter = [table.at(2.0, share).mean_depth_nm() for share in (0.0, 0.5, 0.8, 0.9, 0.98)]
+    assert by_energy == sorted(by_energy) and by_filter == sorted(by_filter, reverse=True)
+    # As Kanaya and Okayama's range, E^1.67, to a tenth of the exponent.
+    assert np.log(by_energy[-1] / by_energy[1]) / np.log(10.0) == pytest.approx(1.67, abs=0.1)
+    # Bouwer 2016: with a decelerated beam the signal comes from less than 30 nm in epoxy.
+    assert table.at(1.5, 0.0).depth_within_nm(0.95) < 30.0
+
+
+def test_beam_spread_is_symmetric_and_narrows_with_the_filter() -> None:
+    wide, narrow = beam_spread_kernel(5.0, 0.0, 4.0), beam_spread_kernel(5.0, 0.9, 4.0)
+    assert wide.sum() == pytest.approx(1.0, abs=1e-6)
+    assert (wide == wide[::-1]).all()
+    assert narrow.max() > 2.0 * wide.max()
+    assert narrow.size < wide.size
+
+
+def test_spreads_between_tabulated_energies_and_filters_lie_between_them() -> None:
+    table = spread_table()
+    assert table.at(2.0, 0.8).reach_nm == pytest.approx(table.spreads[4][7].reach_nm)
+    low, middle, high = (table.at(energy, 0.78).mean_depth_nm() for energy in (2.0, 2.4, 3.0))
+    assert low < middle < high
+    low, middle, high = (table.at(2.4, share).detected for share in (0.95, 0.93, 0.9))
+    assert low < middle < high
+
+
+def test_what_the_table_does_not_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"landing_energy_kev is 40; the Monte Carlo table holds 0\.5 to 30 keV"):
+        escape_depth_kernel(40.0, 0.0, 5.0)
+    with pytest.raises(ValueError, match=r"energy_filter_share is 0\.99; the Monte Carlo table holds 0 to 0\.98"):
+        beam_spread_kernel(2.0, 0.99, 5.0)
