@@ -7,6 +7,7 @@ same key, and differentiable with respect to everything in `ImagingParameters`. 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,8 @@ from .materials import COMPOUND_DENSITY_G_CM3, COMPOUNDS, STAINS, Material, Mate
 from .microscope import FibSem
 from .point_spread import FWHM_PER_SIGMA
 
+Kernel = npt.NDArray[np.float32]
+
 _MATERIAL_FIELDS = ("stain_fraction", "fine_grain_sd", "coarse_grain_sd", "between_cells_cv", "lining")
 
 
@@ -40,13 +43,13 @@ _MATERIAL_FIELDS = ("stain_fraction", "fine_grain_sd", "coarse_grain_sd", "betwe
 class ImagingParameters:
     """What an image follows from, as float32 tensors that may ask for gradients.
 
-    lateral_fwhm_nm is (2,), y and x; information_depth_share, dose_e_per_px, gain_grey_per_electron, offset_grey,
+    lateral_fwhm_nm is (2,), y and x; energy_filter_share, dose_e_per_px, gain_grey_per_electron, offset_grey,
     read_noise_grey, fine_grain_nm and coarse_grain_nm are scalars; the rest is (256,) by material id, with the
     meaning that `Material` gives them. Use dataclasses.replace to put a tensor of your own in.
     """
 
     lateral_fwhm_nm: Tensor
-    information_depth_share: Tensor
+    energy_filter_share: Tensor
     dose_e_per_px: Tensor
     gain_grey_per_electron: Tensor
     offset_grey: Tensor
@@ -129,17 +132,16 @@ class DifferentiableFibSem:
     def expected_electrons(self, p: ImagingParameters) -> Tensor:
         """Mean number of electrons detected in each voxel, float32 (z, y, x)."""
         eta = self._backscatter(p)[None, None]
-        kernels = [
-            _depth_weights(self._microscope, p.information_depth_share, self._size_nm[0]),
-            *(
-                (kernel, -(kernel.numel() // 2))
-                for kernel in (
-                    _gaussian(p.lateral_fwhm_nm[axis], self._size_nm[1 + axis]) for axis in range(2)
-                )
-            ),
-        ]  # fmt: skip
-        for axis, (kernel, first) in enumerate(kernels):
-            eta = _blurred(eta, kernel, first, axis)
+        share, size_nm = p.energy_filter_share, self._size_nm
+        eta = _blurred(eta, *_filtered(self._microscope, share, lambda of: of.depth_kernel(size_nm[0])), axis=0)
+        for axis in (1, 2):
+            beam, first = _filtered(
+                self._microscope, share, lambda of, nm=size_nm[axis]: _centred(of.beam_spread_kernel(nm))
+            )
+            eta = _blurred(eta, beam, first, axis)
+        for axis in (1, 2):
+            spot = _gaussian(p.lateral_fwhm_nm[axis - 1], size_nm[axis])
+            eta = _blurred(eta, spot, -(spot.numel() // 2), axis)
         return p.dose_e_per_px * self._microscope.collection_efficiency * eta[0, 0]
 
     def grey(self, p: ImagingParameters) -> tuple[Tensor, Tensor]:
@@ -326,17 +328,23 @@ def _gaussian(fwhm_nm: Tensor, voxel_nm: float) -> Tensor:
     return weights / weights.sum()
 
 
-def _depth_weights(microscope: FibSem, share: Tensor, voxel_nm: float) -> tuple[Tensor, int]:
-    """The microscope's depth kernel at this share, with the gradient that its differences tell, and its first tap."""
+def _centred(kernel: Kernel) -> tuple[Kernel, int]:
+    return kernel, -(kernel.size // 2)
 
-    def at(value: float) -> tuple[npt.NDArray[np.float32], int]:
-        return microscope.model_copy(update={"information_depth_share": value}).depth_kernel(voxel_nm)
+
+def _filtered(
+    microscope: FibSem, share: Tensor, kernel_of: Callable[[FibSem], tuple[Kernel, int]]
+) -> tuple[Tensor, int]:
+    """A kernel of the microscope with this energy_filter_share, its gradient by differences, and its first tap."""
+
+    def at(value: float) -> tuple[Kernel, int]:
+        return kernel_of(microscope.model_copy(update={"energy_filter_share": value}))
 
     here = share.item()
     kernel, first = at(here)
     # Neighbours with other taps are cut elsewhere, which no derivative should see.
     near = [(kernel, here)]
-    for value in (here * (1.0 - 1e-3), here * (1.0 + 1e-3)):
+    for value in (max(here - 1e-3, 0.0), min(here + 1e-3, 0.98)):
         other, its_first = at(value)
         if its_first == first and other.size == kernel.size:
             near.append((other, value))

@@ -160,6 +160,26 @@ def _mix_depths(
 
 
 @numba.njit(cache=True, nogil=True)
+def _spread_beam(face: Plane, margin: int, kernel_y: Plane, kernel_x: Plane, out: Plane) -> None:
+    """What a beam without width gathers at each pixel of a face between its margins, the kernels being centred."""
+    height, width = face.shape[0], face.shape[1] - 2 * margin
+    reach_y, reach_x = kernel_y.shape[0] // 2, kernel_x.shape[0] // 2
+    gathered = np.empty(face.shape[1], np.float32)
+    for j in range(height):
+        gathered[:] = np.float32(0.0)
+        for k in range(kernel_y.shape[0]):
+            weight, source = kernel_y[k], face[min(max(j + k - reach_y, 0), height - 1)]
+            for i in range(face.shape[1]):
+                gathered[i] += weight * source[i]
+        line = out[j, margin : margin + width]
+        line[:] = np.float32(0.0)
+        for k in range(kernel_x.shape[0]):
+            weight, shifted = kernel_x[k], gathered[margin - reach_x + k : margin - reach_x + k + width]
+            for i in range(width):
+                line[i] += weight * shifted[i]
+
+
+@numba.njit(cache=True, nogil=True)
 def _extend_lines(face: Plane, margin: int) -> None:
     """Lets the first and last of each line's values stand for what lies beyond."""
     end = face.shape[1] - margin
@@ -339,7 +359,10 @@ def _optical_reach(microscope: FibSem | SbfSem, size_nm: Triple) -> tuple[int, i
 def blur_reach(microscope: FibSem | SbfSem, voxel_size_nm: Triple) -> tuple[int, int, int]:
     """How many voxels (z, y, x) away materials still change a voxel's grey: the margin a tile needs."""
     kernel, first = microscope.depth_kernel(voxel_size_nm[0])
-    reach_y, reach_x = _optical_reach(microscope, voxel_size_nm)
+    reach_y, reach_x = (
+        optical + microscope.beam_spread_kernel(size).size // 2
+        for optical, size in zip(_optical_reach(microscope, voxel_size_nm), voxel_size_nm[1:], strict=True)
+    )
     reach_x += memory_length(microscope.dwell_correlation) - 1
     reach_x += memory_length(microscope.charging.decay(voxel_size_nm[2])) - 1
     return max(-first, kernel.size - 1 + first), reach_y, reach_x
@@ -432,7 +455,8 @@ class _BlockFace:
             for name, length in (("fine grain", table.fine_grain_nm), ("coarse grain", table.coarse_grain_nm))
         ]
         self._cut = _cut_of(microscope, key, self._size_nm, self._first, self.shape[1:])
-        self._margin = _optical_reach(microscope, self._size_nm)[1] + 1
+        self._beam = [microscope.beam_spread_kernel(size) for size in self._size_nm[1:]]
+        self._margin = max(_optical_reach(microscope, self._size_nm)[1], self._beam[1].size // 2) + 1
 
     def expose(self, use: Callable[[int, Plane, Tiling], object]) -> None:
         """Calls use(index, signal, tiling) for every slice, in any order and from several threads.
@@ -480,11 +504,16 @@ class _BlockFace:
         size_nm, scan_key = self._size_nm, self.sampled["scan_key"]
         charging, decay = microscope.charging, microscope.charging.decay(size_nm[2])
         neutral = np.float32(charging.neutral_backscatter)
-        face, signal = np.empty((height, width + 2 * margin), np.float32), np.empty((height, width), np.float32)
+        face, other = (np.empty((height, width + 2 * margin), np.float32) for _ in range(2))
+        signal = np.empty((height, width), np.float32)
         for index in run:
             z = self._first[0] + index
             places = np.clip(index + taps, 0, depth - 1) % len(ring)
             _mix_depths(ring, places, self._depth_weights, margin, face)
+            if max(kernel.size for kernel in self._beam) > 1:
+                _extend_lines(face, margin)
+                _spread_beam(face, margin, *self._beam, other)
+                face, other = other, face
             self._cut(face[:, margin : margin + width], index)
             _extend_lines(face, margin)
             tiling = microscope.mosaic.tiling(scan_key, z, self._first[1:], (height, width), size_nm[1:])

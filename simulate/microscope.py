@@ -11,12 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .charging import Charging
 from .curtaining import Curtaining
-from .electrons import kanaya_okayama_mixture_range_um
 from .focus import Focus
 from .knife import Knife
-from .materials import COMPOUND_DENSITY_G_CM3, COMPOUNDS, read_asset
+from .materials import read_asset
 from .mosaic import Mosaic
-from .point_spread import depth_kernel
+from .point_spread import beam_spread_kernel, escape_depth_kernel, spread_table
 from .scan import Scan
 
 NotNegative = Annotated[float, Field(ge=0.0)]
@@ -27,9 +26,10 @@ class BlockFaceSem(BaseModel):
 
     The beam meets the face at `landing_energy_kev` and leaves `dose_e_per_px` electrons in each pixel, of
     which the share η · `collection_efficiency` is detected. Blur: a Gaussian spot in the plane
-    (`lateral_fwhm_nm`, y and x) and an exponential in depth whose mean is `information_depth_share` of the
-    Kanaya–Okayama range in resin, so it shrinks as E^1.67. Grey = `offset_grey` +
-    `gain_grey_per_electron` · detected electrons + read noise; a negative gain shows heavy stain dark.
+    (`lateral_fwhm_nm`, y and x), and the depth and width from which those electrons come that leave with
+    `energy_filter_share` of the landing energy or more, as the Monte Carlo's tables say (`point_spread`).
+    Grey = `offset_grey` + `gain_grey_per_electron` · detected electrons + read noise; a negative gain shows heavy
+    stain dark.
 
     What goes wrong, in its order; 0 is off everywhere:
     `beam_current_sd`: relative standard deviation of the dose from slice to slice. `scan`, `focus`, `charging`: see
@@ -47,7 +47,7 @@ class BlockFaceSem(BaseModel):
     dose_e_per_px: Annotated[float, Field(gt=0.0, le=1e9)]
     collection_efficiency: Annotated[float, Field(gt=0.0, le=1.0)]
     lateral_fwhm_nm: tuple[NotNegative, NotNegative]
-    information_depth_share: Annotated[float, Field(ge=0.0, le=0.5)]
+    energy_filter_share: Annotated[float, Field(ge=0.0, le=0.98)]
     gain_grey_per_electron: float
     offset_grey: float
     read_noise_grey: NotNegative = 0.0
@@ -65,8 +65,8 @@ class BlockFaceSem(BaseModel):
     def _physics_holds(self) -> Self:
         if not 0.5 <= self.landing_energy_kev <= 30.0:
             raise ValueError(
-                f"landing_energy_kev is {self.landing_energy_kev:g}; the backscatter and range formulas hold "
-                "from 0.5 to 30 keV"
+                f"landing_energy_kev is {self.landing_energy_kev:g}; the backscatter formulas and the Monte "
+                "Carlo's tables hold from 0.5 to 30 keV"
             )
         if self.gain_grey_per_electron == 0.0:
             raise ValueError("gain_grey_per_electron is 0, so the image would hold no signal; give it a sign")
@@ -74,15 +74,16 @@ class BlockFaceSem(BaseModel):
 
     @property
     def information_depth_nm(self) -> float:
-        """Mean depth in nm that a detected electron comes from."""
-        range_um = kanaya_okayama_mixture_range_um(
-            COMPOUNDS["resin"], COMPOUND_DENSITY_G_CM3["resin"], self.landing_energy_kev
-        )
-        return self.information_depth_share * 1e3 * float(range_um)
+        """Mean depth in nm that the contrast comes from."""
+        return spread_table().at(self.landing_energy_kev, self.energy_filter_share).mean_depth_nm()
 
     def depth_kernel(self, voxel_nm: float) -> tuple[npt.NDArray[np.float32], int]:
         """Shares of the signal over slices of this thickness, and the offset of the first from the slice imaged."""
-        return depth_kernel(self.information_depth_nm, voxel_nm)
+        return escape_depth_kernel(self.landing_energy_kev, self.energy_filter_share, voxel_nm)
+
+    def beam_spread_kernel(self, voxel_nm: float) -> npt.NDArray[np.float32]:
+        """Shares of the signal over voxels along y or x that a beam without width gathers from, (2r + 1,)."""
+        return beam_spread_kernel(self.landing_energy_kev, self.energy_filter_share, voxel_nm)
 
 
 class FibSem(BlockFaceSem):

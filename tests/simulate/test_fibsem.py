@@ -140,7 +140,7 @@ def test_heavy_stain_is_dark(block: Truth) -> None:
 def test_blur_spreads_an_edge_as_its_width_says() -> None:
     """Across an edge of two materials the mean profile has the Gaussian's standard deviation."""
     table = smooth_table()
-    microscope = still(lateral_fwhm_nm=[30.0, 30.0], information_depth_share=0.0, dose_e_per_px=1e7,
+    microscope = still(lateral_fwhm_nm=[30.0, 30.0], energy_filter_share=0.98, dose_e_per_px=1e7,
                        gain_grey_per_electron=-0.3e-3, offset_grey=350.0)  # fmt: skip
     edge = flat(table["dendroplasm"].id, (3, 60, 81))
     edge.materials.data[:, :, 40:] = table["psd"].id
@@ -156,7 +156,7 @@ def test_blur_spreads_an_edge_as_its_width_says() -> None:
 def test_deeper_slices_shine_through_as_the_depth_says() -> None:
     """A heavy slab that begins below slice 10 darkens slices before it, and none that are far away."""
     table = smooth_table()
-    microscope = still(information_depth_share=0.08)
+    microscope = still(energy_filter_share=0.6)
     slab = flat(table["dendroplasm"].id, (24, 40, 40))
     slab.materials.data[10:] = table["psd"].id
     grey = picture(slab, table, microscope).astype(np.float64).mean(axis=(1, 2))
@@ -223,7 +223,7 @@ def test_uneven_stain_keeps_its_mean_and_has_its_spread(spread: float) -> None:
     plasm = table["axoplasm"].with_stain_fraction(0.01)
     table = table.with_materials({"axoplasm": plasm.model_copy(update={"fine_grain_sd": spread})})
     microscope = still(dose_e_per_px=1e9, gain_grey_per_electron=-0.335e-5, offset_grey=400.0,
-                       lateral_fwhm_nm=[0.0, 0.0], information_depth_share=0.0)  # fmt: skip
+                       lateral_fwhm_nm=[0.0, 0.0], energy_filter_share=0.98)  # fmt: skip
 
     def grey(stain: float) -> float:
         eta = plasm.with_stain_fraction(stain).backscatter(2.0)

@@ -35,10 +35,11 @@ def test_impossible_values_and_unknown_keys_are_refused(key: str, value: object)
 
 
 def test_information_depth_shrinks_with_energy() -> None:
-    """As E^1.67, by Kanaya and Okayama."""
+    """About as the electrons' range does, E^1.67 by Kanaya and Okayama, and behind a stricter filter."""
     depths = [changed(landing_energy_kev=e).information_depth_nm for e in (1.0, 2.0, 5.0)]
     assert depths == sorted(depths)
-    assert depths[1] / depths[0] == pytest.approx(2**1.67, rel=1e-6)
+    assert depths[2] / depths[1] == pytest.approx(2.5**1.67, rel=0.15)
+    assert changed(energy_filter_share=0.9).information_depth_nm < 0.7 * depths[1]
 
 
 def test_a_microscope_that_does_not_exist() -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from neuropil.simulate.point_spread import (
     beam_spread_kernel,
-    depth_kernel,
     escape_depth_kernel,
     gaussian_kernel,
     spread_table,
@@ -28,19 +27,6 @@ def test_gaussian_has_its_width(fwhm_nm: float, voxel_nm: float) -> None:
 
 def test_no_blur_is_one_tap() -> None:
     assert gaussian_kernel(0.0, 5.0).tolist() == [1.0]
-    assert depth_kernel(0.0, 5.0)[0].tolist() == [1.0]
-
-
-@pytest.mark.parametrize("depth_nm", [3.0, 8.0, 25.0])
-def test_depth_kernel_has_its_mean_at_the_slice(depth_nm: float) -> None:
-    kernel, first = depth_kernel(depth_nm, 5.0)
-    place = (np.arange(kernel.size) + first) * 5.0
-    assert kernel.sum() == pytest.approx(1.0, abs=1e-6)
-    assert (kernel * place).sum() == pytest.approx(0.0, abs=0.12 * depth_nm + 0.3)
-    assert (kernel >= 0).all()
-    # An exponential has a standard deviation equal to its mean, here cut at 1 %.
-    spread = math.sqrt(float((kernel * place**2).sum()))
-    assert spread == pytest.approx(math.hypot(depth_nm, 5.0 / math.sqrt(12)), rel=0.2)
 
 
 @pytest.mark.parametrize(("energy_kev", "share"), [(1.0, 0.0), (1.7, 0.77), (2.0, 0.95), (5.0, 0.98), (30.0, 0.5)])
