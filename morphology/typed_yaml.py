@@ -36,14 +36,17 @@ def read_typed_yaml(path: Path, model: type[Model]) -> Model:
         raise ValueError(f"{path}: {validation_sentence(error, model)}") from None
 
 
-def validation_sentence(error: ValidationError, model: type[BaseModel]) -> str:
-    """What pydantic refused first, as one sentence: key, value and what is allowed."""
+def validation_sentence(error: ValidationError, model: Any) -> str:
+    """What pydantic refused first, as one sentence: key, value and what is allowed.
+
+    model: the model that was validated, or a union of models that a field of constant value tells apart.
+    """
     details = error.errors()
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return _one_sentence(details[0], model) + more
 
 
-def _one_sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
+def _one_sentence(detail: ErrorDetails, model: Any) -> str:
     key = ".".join(str(part) for part in detail["loc"]) or "the file"
     if detail["type"] == "extra_forbidden":
         allowed = ", ".join(_allowed_keys(detail["loc"][:-1], model)) or "the documented ones"
@@ -56,8 +59,8 @@ def _one_sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
     return f"{key} is {_short(detail['input'])}, but {reason[0].lower()}{reason[1:]}"
 
 
-def _allowed_keys(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
-    """Field names of the model found by walking down the error's location."""
+def _allowed_keys(location: tuple[int | str, ...], model: Any) -> list[str]:
+    """Field names of the model found by walking down the error's location, which names a union's member by its tag."""
     here: Any = model
     for part in location:
         if isinstance(here, type) and issubclass(here, BaseModel) and part in here.model_fields:
@@ -65,7 +68,8 @@ def _allowed_keys(location: tuple[int | str, ...], model: type[BaseModel]) -> li
         inner = [kind for kind in _flattened(here) if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if not inner:
             return []
-        here = inner[0]
+        tagged = [kind for kind in inner if any(field.default == part for field in kind.model_fields.values())]
+        here = (tagged or inner)[0]
     return list(here.model_fields)
 
 

@@ -27,8 +27,15 @@ from numpy.typing import NDArray
 from neuropil.morphology.neuron_class import load_class
 from neuropil.morphology.swc import write_swc
 from neuropil.simulate.annotator import AnnotatorStyle, annotate
-from neuropil.simulate.fibsem import blur_reach, image_fibsem
 from neuropil.simulate.hash_noise import key_from
+from neuropil.simulate.imaging import (
+    ImageGrid,
+    Microscope,
+    blur_reach,
+    image_block,
+    label_reach_nm,
+    labels_on_image,
+)
 from neuropil.simulate.materials import StructureTable, cell_stains, load_structures
 from neuropil.tissue.block import TissueBlock, build_block
 from neuropil.tissue.block_statistics import WIDEST_GAP_NM, sheets_and_tunnels
@@ -46,6 +53,8 @@ from .recipe import Recipe
 # Voxels (z, y, x) that are in memory with all their intermediate arrays at a time: whole chunks of the arrays on
 # disk, and whole rows where they are not very long, since what lies around a tile is voxelized too.
 TILE_VOXELS = (64, 256, 1024)
+# The same for sections, each of which is many voxels deep.
+SECTIONS_IN_TILE = 8
 ARRAY_TYPES: Mapping[str, type] = {
     IMAGE: np.uint8,
     "instances": np.uint32,
@@ -128,7 +137,8 @@ def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
     }
     shape = _block_shape(tissue.size_um, recipe.voxel_size_nm)
     image, labels = ARRAY_TYPES[IMAGE], {name: dtype for name, dtype in ARRAY_TYPES.items() if name != IMAGE}
-    writer = BlockWriter(folder, shape, recipe.voxel_size_nm, image=image, labels=labels, names=names)
+    grid = ImageGrid.of(recipe.load_appearance().profile.microscope, shape, recipe.voxel_size_nm)
+    writer = BlockWriter(folder, grid.shape, grid.voxel_size_nm, image=image, labels=labels, names=names)
     stain_scale = drawn_stain_scale(recipe.tissue, tissue, np.random.default_rng(for_stain))
     _write_cells(tissue, folder)
     _write_synapses(tissue, folder / "synapses.csv")
@@ -152,10 +162,10 @@ def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
     del tissue
     scene = Scene(given_away(parts), recipe.voxel_size_nm)
     manifest["microscope"], drawn = _image(
-        recipe, scene, shape, structures, for_image, for_annotator, stain_scale, writer
+        recipe, scene, grid, structures, for_image, for_annotator, stain_scale, writer
     )
     manifest["statistics"] |= drawn
-    middle = shape[0] // 2
+    middle = grid.shape[0] // 2
     grey, ids = (np.asarray(writer.array(name)[middle]) for name in (IMAGE, "instances"))
     write_png(side_by_side([grey_rgb(grey), instance_overlay(grey, ids)]), folder / "preview.png")
     writer.finish(manifest)
@@ -261,14 +271,14 @@ def recorded_stain_scale(manifest: Mapping[str, Any]) -> NDArray[np.float32]:
 def _image(
     recipe: Recipe,
     scene: Scene,
-    shape: tuple[int, int, int],
+    grid: ImageGrid,
     structures: StructureTable,
     for_image: np.random.SeedSequence,
     for_annotator: np.random.SeedSequence,
     stain_scale: NDArray[np.float32],
     writer: BlockWriter,
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Write image and labels of a block of `shape` (z, y, x); all the microscope sampled, and statistics of it all.
+    """Write image and labels of a block on the image's grid; all the microscope sampled, and statistics of it all.
 
     The block is worked through in tiles. Each is voxelized with a halo as wide as blur and annotators reach, so
     that no face of a tile or of the block shows, and random numbers go by absolute voxel.
@@ -277,17 +287,13 @@ def _image(
     appearance = recipe.load_appearance()
     profile, materials = appearance.profile, appearance.materials
     microscope = profile.microscope
-    drawn = drawing_reach_nm(profile.annotator)
-    halo_z, halo_y, halo_x = (
-        max(blur, math.ceil(drawn / nm)) for blur, nm in zip(blur_reach(microscope, size_nm), size_nm, strict=True)
-    )
+    halo = _halo(microscope, profile.annotator, size_nm)
     sampled: dict[str, Any] = {}
     greys, bits = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    for tile in Box((0, 0, 0), shape).tiles(TILE_VOXELS):
-        (z, y, x), (depth, height, width) = tile.origin, tile.shape
-        box = Box((z - halo_z, y - halo_y, x - halo_x), (depth + 2 * halo_z, height + 2 * halo_y, width + 2 * halo_x))
-        voxels = scene.voxelize(box)
-        micrograph = image_fibsem(
+    slices = TILE_VOXELS[0] if grid.block_slices == 1.0 else SECTIONS_IN_TILE
+    for tile in Box((0, 0, 0), grid.shape).tiles((slices, *TILE_VOXELS[1:])):
+        voxels = scene.voxelize(_box_with_halo(tile, grid, halo))
+        micrograph = image_block(
             voxels.materials,
             voxels.membrane,
             voxels.instances,
@@ -303,8 +309,7 @@ def _image(
             profile.annotator,
             np.random.default_rng(for_annotator),
         )
-        of_tile = {
-            IMAGE: micrograph.image,
+        truth = {
             "instances": voxels.instances,
             "organelles": voxels.organelles,
             "classes": voxels.classes,
@@ -312,13 +317,39 @@ def _image(
             "membrane": voxels.membrane,
             "annotation": annotation,
         }
-        inner = {name: volume.crop((halo_z, halo_y, halo_x), tile.shape).data for name, volume in of_tile.items()}
+        of_tile = {name: labels_on_image(volume, micrograph, microscope) for name, volume in truth.items()}
+        of_tile[IMAGE] = micrograph.image
+        # Where the tile begins in what was imaged: the halo may have held further sections.
+        shown_from = round(micrograph.image.origin_nm[0] / grid.voxel_size_nm[0])
+        skipped = (tile.origin[0] - shown_from, *halo[1:])
+        inner = {name: volume.crop(skipped, tile.shape).data for name, volume in of_tile.items()}
         writer.write(inner, tile.origin)
         greys += np.bincount(inner[IMAGE].ravel(), minlength=256)
         bits += np.bincount(inner["annotation"].ravel(), minlength=256)
-        if (y, x) == (0, 0):
-            _gather(sampled, micrograph.parameters, halo_z, depth)
+        if tile.origin[1:] == (0, 0):
+            _gather(sampled, micrograph.parameters, skipped[0], tile.shape[0])
     return sampled, _drawn_statistics(greys, bits)
+
+
+def _halo(microscope: Microscope, annotator: AnnotatorStyle, size_nm: Triple) -> tuple[int, int, int]:
+    """How many voxels (z, y, x) around a tile still change what it shows or what is drawn on it."""
+    drawn = drawing_reach_nm(annotator)
+    z, y, x = (
+        max(blur, math.ceil((drawn + moved) / nm))
+        for blur, moved, nm in zip(blur_reach(microscope, size_nm), label_reach_nm(microscope), size_nm, strict=True)
+    )
+    return z, y, x
+
+
+def _box_with_halo(tile: Box, grid: ImageGrid, halo: tuple[int, int, int]) -> Box:
+    """The voxels of the block that a tile of its image needs."""
+    first, count = grid.slices_of_block(tile.origin[0], tile.shape[0])
+    origin, shape = (first, *tile.origin[1:]), (count, *tile.shape[1:])
+    (z, y, x), (depth, height, width) = (
+        (low - around for low, around in zip(origin, halo, strict=True)),
+        (whole + 2 * around for whole, around in zip(shape, halo, strict=True)),
+    )
+    return Box((z, y, x), (depth, height, width))
 
 
 def drawing_reach_nm(style: AnnotatorStyle) -> float:

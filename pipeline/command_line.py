@@ -146,33 +146,19 @@ def generate(
 @app.command()
 def image(
     block: Annotated[Path, typer.Argument(help="Folder of a block.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Volume; the suffix picks the format.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="Volume; the suffix picks the format.")],
+    microscope: Annotated[
+        str | None, typer.Option(help="Name of a shipped microscope, or path of a YAML file; else the profile's.")
+    ] = None,
     profile: Annotated[str, typer.Option(help="Name of a shipped profile, or path of a YAML file.")] = "epfl_ca1",
-    seed: Annotated[int, typer.Option(help="Of noise and drift.", min=0)] = 0,
+    labels: Annotated[str | None, typer.Option(help="Volume for the cells' ids on the image's voxels.")] = None,
+    seed: Annotated[int, typer.Option(help="Of noise, drift and artefacts.", min=0)] = 0,
 ) -> None:
-    """A block of tissue through the microscope of a profile, with its stains."""
-    import numpy as np
+    """A block through a microscope, with a profile's stains; all that was sampled lies beside it as JSON."""
+    from .imaging_job import image_to_file
 
-    from neuropil.simulate.fibsem import image_fibsem
-    from neuropil.voxelize.block_files import read_block
-    from neuropil.voxelize.volume_files import write_volume
-
-    from .block_job import recorded_stain_scale
-    from .recipe import named_appearance
-
-    look = named_appearance(profile)
-    tissue = read_block(block)
-    micrograph = image_fibsem(
-        tissue.volume("materials"),
-        tissue.volume("membrane"),
-        tissue.volume("instances"),
-        look.materials,
-        look.profile.microscope,
-        np.random.default_rng(seed),
-        recorded_stain_scale(tissue.manifest),
-    )
-    write_volume(micrograph.image, output)
-    print(output)
+    parameters = image_to_file(block, profile, microscope, seed, output, labels)
+    print(f"{output}\n{parameters}")
 
 
 @app.command()
@@ -211,9 +197,7 @@ def fit(
             from .segmentation_fitting import fit_segmentation
 
             assert segmentation is not None
-            found = fit_segmentation(
-                name, segmentation, voxel_size_nm, objects, shapes, held_out, splits, seed, report
-            )
+            found = fit_segmentation(name, segmentation, voxel_size_nm, objects, shapes, held_out, splits, seed, report)
     page = write_fit(found, output)
     print(json.dumps(found.figures) if as_json else f"class:  {output}\nreport: {page}\n{found.summary}")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +18,7 @@ from . import fibsem, sstem
 from .fibsem import Micrograph, image_fibsem
 from .materials import MaterialTable, read_asset
 from .microscope import FibSem
+from .section_artefacts import reach_nm
 from .sstem import SsTem, image_sstem, labels_on_sections
 
 
@@ -26,7 +30,11 @@ def _modality(value: Any) -> Any:
 
 Microscope = Annotated[
     Annotated[FibSem, Tag("fibsem")] | Annotated[SsTem, Tag("sstem")],
-    Discriminator(_modality),
+    Discriminator(
+        _modality,
+        custom_error_type="modality",
+        custom_error_message="modality has to be one of fibsem and sstem",
+    ),
 ]
 
 
@@ -66,3 +74,46 @@ def blur_reach(microscope: Microscope, voxel_size_nm: Triple) -> tuple[int, int,
     if isinstance(microscope, SsTem):
         return sstem.blur_reach(microscope, voxel_size_nm)
     return fibsem.blur_reach(microscope, voxel_size_nm)
+
+
+def label_reach_nm(microscope: Microscope) -> Triple:
+    """How far (z, y, x) from its place in the block a label may be found in the image."""
+    if isinstance(microscope, SsTem):
+        in_plane = reach_nm(microscope.folds, microscope.tears, microscope.misalignment)
+        return sstem.cut_reach_nm(microscope), in_plane, in_plane
+    return 0.0, 0.0, 0.0
+
+
+@dataclass(frozen=True)
+class ImageGrid:
+    """The voxels of the images of a block that begins at 0: their number and their size in nm (z, y, x).
+
+    block_slices: how many of the block's slices one of the image's spans, 1 where they are the same.
+    """
+
+    shape: tuple[int, int, int]
+    voxel_size_nm: Triple
+    block_slices: float
+
+    @classmethod
+    def of(cls, microscope: Microscope, shape: Sequence[int], voxel_size_nm: Triple) -> ImageGrid:
+        """The grid on which an electron microscope images a block of `shape` voxels.
+
+        Raises ValueError where the block holds no whole section, or the microscope is none for electrons.
+        """
+        depth, height, width = shape
+        if isinstance(microscope, FibSem):
+            return cls((depth, height, width), voxel_size_nm, 1.0)
+        if isinstance(microscope, SsTem):
+            count = len(sstem.sections_within(microscope, 0.0, depth * voxel_size_nm[0]))
+            thickness = microscope.section_thickness_nm
+            return cls((count, height, width), (thickness, *voxel_size_nm[1:]), thickness / voxel_size_nm[0])
+        raise ValueError(
+            f"blocks are written with the micrograph of an electron microscope, not of one of modality "
+            f"{microscope.modality}; image them with neuropil image"
+        )
+
+    def slices_of_block(self, first: int, count: int) -> tuple[int, int]:
+        """First slice of the block, and how many, that these of the image nominally show."""
+        low = math.floor(first * self.block_slices + 1e-6)
+        return low, math.ceil((first + count) * self.block_slices - 1e-6) - low

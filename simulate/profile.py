@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from .annotator import AnnotatorStyle
+from .imaging import Microscope
 from .materials import PLASMA_MEMBRANE_NM, MaterialTable, StructureTable, read_asset
-from .microscope import FibSem
 
 
 class Stain(BaseModel):
@@ -33,7 +33,7 @@ class Profile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    microscope: FibSem
+    microscope: Microscope
     fine_grain_nm: Annotated[float, Field(gt=0.0)]
     coarse_grain_nm: Annotated[float, Field(gt=0.0)]
     plasma_membrane_nm: Annotated[float, Field(ge=4.0, le=30.0)] = PLASMA_MEMBRANE_NM

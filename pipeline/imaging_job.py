@@ -1,0 +1,75 @@
+"""A block on disk through a microscope: the image, what was sampled for it, and labels on its voxels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from neuropil.morphology.typed_yaml import validation_sentence
+from neuropil.simulate.fibsem import Micrograph
+from neuropil.simulate.imaging import Microscope, image_block, labels_on_image, load_microscope
+from neuropil.voxelize.block_files import BlockFiles, read_block
+from neuropil.voxelize.replacement import replacing
+from neuropil.voxelize.volume_files import HDF5_NAME, write_volume
+
+from .block_job import recorded_stain_scale
+from .recipe import Appearance, named_appearance
+
+
+def named_microscope(name_or_path: str) -> Microscope:
+    """A shipped microscope by name, or one's own by path. Raises FileNotFoundError or ValueError in one sentence."""
+    try:
+        return load_microscope(name_or_path)
+    except ValidationError as error:
+        raise ValueError(f"{name_or_path}: {validation_sentence(error, Microscope)}") from error
+
+
+def image_to_file(
+    block: Path, profile: str, microscope: str | None, seed: int, output: str, labels: str | None
+) -> Path:
+    """Image a block and write the volume `output` and the parameters beside it; returns the latter's path.
+
+    microscope: name or path of one to take in place of the profile's, whose stains hold in any case. labels: volume
+    to which the cell ids are written, on the image's voxels. Raises ValueError where the block does not suit.
+    """
+    look = named_appearance(profile)
+    instrument = look.profile.microscope if microscope is None else named_microscope(microscope)
+    tissue = read_block(block)
+    micrograph = _imaged(tissue, look, instrument, seed)
+    write_volume(micrograph.image, output)
+    if labels is not None:
+        write_volume(labels_on_image(tissue.volume("instances"), micrograph, instrument), labels)
+    manifest = parameters_file(output)
+    with replacing(manifest) as file:
+        text = json.dumps({"block": str(block), "profile": profile, "seed": seed} | micrograph.parameters, indent=1)
+        file.write_text(text + "\n", encoding="utf-8")
+    return manifest
+
+
+def parameters_file(output: str) -> Path:
+    """Where the parameters of the image `output` lie: its name, or its HDF5 file's, with .json after it."""
+    hdf5 = HDF5_NAME.match(output)
+    return Path(f"{hdf5['file'] if hdf5 else output.rstrip('/')}.json")
+
+
+def _imaged(tissue: BlockFiles, look: Appearance, microscope: Microscope, seed: int) -> Micrograph:
+    lacking = [name for name in ("materials", "membrane", "instances") if name not in tissue.labels]
+    if lacking:
+        raise ValueError(
+            f"{tissue.path} holds no {lacking[0]}, which a microscope of modality {microscope.modality} images; "
+            "neuropil generate writes them for blocks of tissue"
+        )
+    if "sections" in tissue.manifest.get("microscope", {}):
+        raise ValueError(f"{tissue.path} holds sections, not the tissue between them, and cannot be imaged again")
+    return image_block(
+        tissue.volume("materials"),
+        tissue.volume("membrane"),
+        tissue.volume("instances"),
+        look.materials,
+        microscope,
+        np.random.default_rng(seed),
+        recorded_stain_scale(tissue.manifest),
+    )
