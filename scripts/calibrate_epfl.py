@@ -24,8 +24,8 @@ from PIL import Image
 from neuropil.simulate.annotator import AnnotatorStyle, annotate
 from neuropil.simulate.calibration import calibrate_fibsem
 from neuropil.simulate.fibsem import image_fibsem
+from neuropil.simulate.imaging import load_microscope
 from neuropil.simulate.materials import load_materials, load_structures
-from neuropil.simulate.microscope import load_microscope
 from neuropil.simulate.profile import Profile, load_profile
 from neuropil.simulate.statistics import LAGS, ImageStatistics, class_greys, measure
 from neuropil.simulate.truth import Truth

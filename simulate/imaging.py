@@ -17,7 +17,7 @@ from neuropil.voxelize.volume import Triple, Volume
 from . import fibsem, sstem
 from .fibsem import Micrograph, image_fibsem
 from .materials import MaterialTable, read_asset
-from .microscope import FibSem
+from .microscope import BlockFaceSem, FibSem, SbfSem
 from .section_artefacts import reach_nm
 from .sstem import SsTem, image_sstem, labels_on_sections
 
@@ -29,11 +29,11 @@ def _modality(value: Any) -> Any:
 
 
 Microscope = Annotated[
-    Annotated[FibSem, Tag("fibsem")] | Annotated[SsTem, Tag("sstem")],
+    Annotated[FibSem, Tag("fibsem")] | Annotated[SbfSem, Tag("sbfsem")] | Annotated[SsTem, Tag("sstem")],
     Discriminator(
         _modality,
         custom_error_type="modality",
-        custom_error_message="modality has to be one of fibsem and sstem",
+        custom_error_message="modality has to be one of fibsem, sbfsem and sstem",
     ),
 ]
 
@@ -102,7 +102,7 @@ class ImageGrid:
         Raises ValueError where the block holds no whole section, or the microscope is none for electrons.
         """
         depth, height, width = shape
-        if isinstance(microscope, FibSem):
+        if isinstance(microscope, BlockFaceSem):
             return cls((depth, height, width), voxel_size_nm, 1.0)
         if isinstance(microscope, SsTem):
             count = len(sstem.sections_within(microscope, 0.0, depth * voxel_size_nm[0]))

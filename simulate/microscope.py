@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,6 @@ from .charging import Charging
 from .curtaining import Curtaining
 from .focus import Focus
 from .knife import Knife
-from .materials import read_asset
 from .mosaic import Mosaic
 from .point_spread import beam_spread_kernel, escape_depth_kernel, spread_table
 from .scan import Scan
@@ -98,9 +96,3 @@ class SbfSem(BlockFaceSem):
 
     modality: Literal["sbfsem"] = "sbfsem"
     knife: Knife = Knife()
-
-
-def load_microscope(name_or_path: str | Path) -> FibSem:
-    """FIB-SEM by asset name or YAML path; raises FileNotFoundError or pydantic's ValidationError."""
-    content: dict[str, Any] = read_asset("microscopes", name_or_path)[0]
-    return FibSem.model_validate(content)

@@ -17,8 +17,9 @@ from neuropil.simulate.calibration import (
     stain_for_grey,
 )
 from neuropil.simulate.fibsem import image_fibsem
+from neuropil.simulate.imaging import load_microscope
 from neuropil.simulate.materials import load_materials, load_structures
-from neuropil.simulate.microscope import FibSem, load_microscope
+from neuropil.simulate.microscope import FibSem
 from neuropil.simulate.truth import Truth
 
 

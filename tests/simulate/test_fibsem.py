@@ -7,8 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from neuropil.simulate.fibsem import blur_reach, image_fibsem
+from neuropil.simulate.imaging import load_microscope
 from neuropil.simulate.materials import Material, MaterialTable, cell_stains, load_materials
-from neuropil.simulate.microscope import FibSem, SbfSem, load_microscope
+from neuropil.simulate.microscope import FibSem, SbfSem
 from neuropil.simulate.truth import Truth
 from neuropil.voxelize.volume import Volume
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from neuropil.simulate.microscope import FibSem, load_microscope
+from neuropil.simulate.imaging import load_microscope
+from neuropil.simulate.microscope import FibSem
 
 
 def changed(**update: object) -> FibSem:
