@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numba
@@ -31,7 +32,7 @@ from .hash_noise import (
     white_lattice,
 )
 from .materials import COMPOUND_DENSITY_G_CM3, COMPOUNDS, STAINS, Material, MaterialTable, cell_deviate
-from .microscope import FibSem
+from .microscope import FibSem, SbfSem
 from .point_spread import FWHM_PER_SIGMA
 
 Kernel = npt.NDArray[np.float32]
@@ -63,7 +64,9 @@ class ImagingParameters:
     lining: Tensor
 
     @classmethod
-    def of(cls, table: MaterialTable, microscope: FibSem, device: torch.device | str = "cpu") -> ImagingParameters:
+    def of(
+        cls, table: MaterialTable, microscope: FibSem | SbfSem, device: torch.device | str = "cpu"
+    ) -> ImagingParameters:
         """The parameters that a material table and a microscope stand for."""
         values: dict[str, Any] = {name: table.lookup(name, 0.0) for name in _MATERIAL_FIELDS}
         for name in ("fine_grain_nm", "coarse_grain_nm"):
@@ -72,7 +75,7 @@ class ImagingParameters:
             values[name] = getattr(microscope, name)
         return cls(**{n: torch.as_tensor(np.asarray(v, np.float32), device=device) for n, v in values.items()})
 
-    def applied(self, table: MaterialTable, microscope: FibSem) -> tuple[MaterialTable, FibSem]:
+    def applied(self, table: MaterialTable, microscope: FibSem) -> tuple[MaterialTable, FibSem | SbfSem]:
         """Table and microscope with these values; raises ValueError or ValidationError where they are impossible."""
         changed = {}
         for name, material in table.materials.items():
@@ -106,7 +109,7 @@ class DifferentiableFibSem:
         membrane: Volume,
         instances: Volume,
         table: MaterialTable,
-        microscope: FibSem,
+        microscope: FibSem | SbfSem,
         key: int,
         stain_scale: npt.NDArray[np.floating] | None = None,
         device: torch.device | str = "cpu",
@@ -135,10 +138,8 @@ class DifferentiableFibSem:
         share, size_nm = p.energy_filter_share, self._size_nm
         eta = _blurred(eta, *_filtered(self._microscope, share, lambda of: of.depth_kernel(size_nm[0])), axis=0)
         for axis in (1, 2):
-            beam, first = _filtered(
-                self._microscope, share, lambda of, nm=size_nm[axis]: _centred(of.beam_spread_kernel(nm))
-            )
-            eta = _blurred(eta, beam, first, axis)
+            beam = _filtered(self._microscope, share, partial(_beam_spread, voxel_nm=size_nm[axis]))
+            eta = _blurred(eta, *beam, axis)
         for axis in (1, 2):
             spot = _gaussian(p.lateral_fwhm_nm[axis - 1], size_nm[axis])
             eta = _blurred(eta, spot, -(spot.numel() // 2), axis)
@@ -328,12 +329,13 @@ def _gaussian(fwhm_nm: Tensor, voxel_nm: float) -> Tensor:
     return weights / weights.sum()
 
 
-def _centred(kernel: Kernel) -> tuple[Kernel, int]:
+def _beam_spread(microscope: FibSem | SbfSem, voxel_nm: float) -> tuple[Kernel, int]:
+    kernel = microscope.beam_spread_kernel(voxel_nm)
     return kernel, -(kernel.size // 2)
 
 
 def _filtered(
-    microscope: FibSem, share: Tensor, kernel_of: Callable[[FibSem], tuple[Kernel, int]]
+    microscope: FibSem | SbfSem, share: Tensor, kernel_of: Callable[[FibSem | SbfSem], tuple[Kernel, int]]
 ) -> tuple[Tensor, int]:
     """A kernel of the microscope with this energy_filter_share, its gradient by differences, and its first tap."""
 
