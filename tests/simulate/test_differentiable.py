@@ -72,10 +72,10 @@ def test_gradients_are_what_differences_say(block: Truth) -> None:
     plasm = [table[name].id for name in ("axoplasm", "dendroplasm", "astroplasm", "membrane")]
     for name, value in own.items():
         # One direction for each: all of a small tensor, the commonest materials of a large one. Grain that is
-        # stretched by more would be other grain at the far end of the block.
+        # stretched by more would be other grain at the far end of the block; depths are tabulated.
         step = torch.zeros_like(value)
         where = plasm if value.numel() == 256 else ...
-        step[where] = (0.001 if name.endswith("grain_nm") else 0.01) * value.detach()[where].abs()
+        step[where] = (0.001 if name.endswith(("grain_nm", "share")) else 0.01) * value.detach()[where].abs()
         ahead, behind = (weighed(replace(start, **{name: value.detach() + s * step})).item() for s in (0.5, -0.5))
         assert (value.grad * step).sum().item() == pytest.approx(ahead - behind, rel=0.03, abs=0.1), name
 
