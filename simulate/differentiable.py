@@ -127,6 +127,7 @@ class DifferentiableFibSem:
         of_cells = _of_cells(instances.data, materials.data, cell_key, scales, bilayer)
         self._scale, self._deviate, self._bilayer_deviate = map(self._tensor, of_cells)
         self._volumes = self._tensor(_volumes(table))
+        self._cytoplasm = self._tensor(table.lookup("cytoplasm", 0.0).astype(np.float32))
         self._etas = self._tensor(_etas(table, microscope.landing_energy_kev))
 
     def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
@@ -182,6 +183,7 @@ class DifferentiableFibSem:
                 narrowing * p.between_cells_cv,
                 1.0 / (1.0 + spread),
                 p.lining,
+                self._cytoplasm,
             ),
             dim=1,
         )
@@ -191,12 +193,13 @@ class DifferentiableFibSem:
         def parts(which: Tensor, deviate: Tensor) -> tuple[Tensor, Tensor]:
             row = torch.nn.functional.embedding(which, rows)
             x = row[..., 4] * fine + row[..., 5] * coarse + row[..., 6] * deviate
-            taken = self._scale * (1.0 + x) ** 2 * row[..., 7]
+            scale = 1.0 + (self._scale - 1.0) * row[..., 9]
+            taken = scale * (1.0 + x) ** 2 * row[..., 7]
             return row[..., 0] + row[..., 2] * taken, row[..., 1] + row[..., 3] * taken
 
         mass, signal = parts(self._material, self._deviate)
         bilayer_mass, bilayer_signal = parts(self._bilayer, self._bilayer_deviate)
-        f = self._fraction * torch.nn.functional.embedding(self._material, rows[:, 8:])[..., 0]
+        f = self._fraction * torch.nn.functional.embedding(self._material, rows[:, 8:9])[..., 0]
         return ((1.0 - f) * signal + f * bilayer_signal) / ((1.0 - f) * mass + f * bilayer_mass)
 
     def _grain(self, name: str, fwhm_nm: Tensor) -> Tensor:

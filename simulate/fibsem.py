@@ -65,11 +65,11 @@ class Micrograph:
 
 
 def _contrast(table: MaterialTable, energy_kev: float) -> Plane:
-    """Per material id what `_backscatter_plane` needs, (256, 9).
+    """Per material id what `_backscatter_plane` needs, (256, 10).
 
     Density of the organic part in g/cm³ and the same times its η; both of the metals; the standard deviations of the
     three normal numbers that make the local stain, and 1/(1 + their variances' sum); bilayer per bilayer fraction,
-    1/255 where all of a structure's lining is bilayer.
+    1/255 where all of a structure's lining is bilayer; 1 for a cytoplasm.
     """
     density = table.lookup("density_g_cm3", 0.0)
     stain_share = table.lookup("stain_fraction", 0.0)
@@ -89,6 +89,7 @@ def _contrast(table: MaterialTable, energy_kev: float) -> Plane:
         *normal_sds,
         1.0 / (1.0 + spread),
         table.lookup("lining", 1.0) / 255.0,
+        table.lookup("cytoplasm", 0.0),
     )
     return np.stack(columns, axis=1).astype(np.float32)
 
@@ -114,8 +115,8 @@ def _backscatter_plane(
     height, width = out.shape
     mass, signal = np.empty(width, np.float32), np.empty(width, np.float32)
     last_cell, last_material = np.int64(-1), np.int64(-1)
-    scale = of_cell = of_bilayer = scaled = scaled_bilayer = np.float32(0.0)
-    b0, b1, b2, b3, b4, b5, b6, b7, _ = contrast[bilayer]
+    scale = of_cell = of_bilayer = scaled = np.float32(0.0)
+    b0, b1, b2, b3, b4, b5, b6, b7, _, _ = contrast[bilayer]
     m0 = m1 = m2 = m3 = m4 = m5 = m8 = np.float32(0.0)
     for j in range(height):
         for i in range(width):
@@ -123,11 +124,10 @@ def _backscatter_plane(
             if cell != last_cell:
                 scale = stain_scale[cell] if cell < stain_scale.shape[0] else one
                 of_bilayer = one + b6 * np.float32(cell_deviate(cell_key, cell, bilayer))
-                scaled_bilayer = scale * b7
             if cell != last_cell or m != last_material:
-                m0, m1, m2, m3, m4, m5, m6, m7, m8 = contrast[m]
+                m0, m1, m2, m3, m4, m5, m6, m7, m8, m9 = contrast[m]
                 of_cell = one + m6 * np.float32(cell_deviate(cell_key, cell, m))
-                scaled = scale * m7
+                scaled = (one + (scale - one) * m9) * m7
                 last_cell, last_material = cell, m
             x = of_cell + m4 * fine[j, i] + m5 * coarse[j, i]
             taken = scaled * x * x
@@ -136,7 +136,7 @@ def _backscatter_plane(
             if membrane[j, i] > 0:
                 f = np.float32(membrane[j, i]) * m8
                 x = of_bilayer + b4 * fine[j, i] + b5 * coarse[j, i]
-                taken = scaled_bilayer * x * x
+                taken = b7 * x * x
                 mass[i] = (one - f) * mass[i] + f * (b0 + b2 * taken)
                 signal[i] = (one - f) * signal[i] + f * (b1 + b3 * taken)
         for i in range(width):
@@ -627,7 +627,7 @@ def image_fibsem(
     size), so two tiles of one block imaged with equal keys agree beyond `blur_reach` of their cut faces.
 
     A cell's materials take up more or less stain than the table says, as `materials.cell_stains` tells from the key
-    among the returned parameters, where `sampled_artefacts` are too. stain_scale: by cell id, a factor on all the stain
+    among the returned parameters, where `sampled_artefacts` are too. stain_scale: by cell id, a factor on its cytoplasm's stain
     of that cell; cells beyond its end have 1. Works with as many threads as numba may use.
 
     Raises ValueError when the volumes disagree or hold a material the table lacks.

@@ -65,8 +65,9 @@ class Material(BaseModel):
     `fine_grain_sd` and `coarse_grain_sd` are the relative standard deviations of the local stain at
     the table's two grain lengths (ribosomes, filaments and protein mottle a cytoplasm); `between_cells_cv`
     is the same from cell to cell. `lining` is how much of the shell that a structure of this material is lined
-    with is bilayer: two bilayers with a gap leave less than 1. `fluorophore_umol_per_l` is how much fluorophore the
-    material holds in a labelled cell, before embedding. The six fractions sum to 1.
+    with is bilayer: two bilayers with a gap leave less than 1. A `cytoplasm`'s stain follows its cell's
+    `stain_scale`. `fluorophore_umol_per_l` is how much fluorophore the material holds in a labelled cell, before
+    embedding. The six fractions sum to 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -82,6 +83,7 @@ class Material(BaseModel):
     coarse_grain_sd: Annotated[float, Field(ge=0.0, le=1.5)] = 0.0
     between_cells_cv: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     lining: Share = 1.0
+    cytoplasm: bool = False
     fluorophore_umol_per_l: Annotated[float, Field(ge=0.0, le=1e5)] = 0.0
 
     @model_validator(mode="after")
@@ -264,7 +266,8 @@ def cell_stains(
             n = material.id
             shift = 1.0 + between[n] * cell_deviate(cell_key, cell, n)
             # Averaged over the grain, which multiplies the same square.
-            factor = scale * (shift**2 + fine[n] ** 2 + coarse[n] ** 2) / (1.0 + spread[n])
+            uneven = (shift**2 + fine[n] ** 2 + coarse[n] ** 2) / (1.0 + spread[n])
+            factor = uneven * (scale if material.cytoplasm else 1.0)
             metal = material.stain_fraction * factor
             per_metal = factor / (1.0 - material.stain_fraction + metal)
             found[cell][name] = {s.lower(): round(getattr(material, s.lower()) * per_metal, 6) for s in STAINS}

@@ -65,6 +65,7 @@ def _per_volume_plane(
     cell_sd: Plane,
     spread: Plane,
     lining: Plane,
+    cytoplasm: Plane,
     b: int,
     out: Plane,
 ) -> None:
@@ -81,11 +82,12 @@ def _per_volume_plane(
                 deviate = np.float32(cell_deviate(cell_key, cell, m))
                 last_cell, last_material = cell, m
             local = fine_sd[m] * fine[j, i] + coarse_sd[m] * coarse[j, i] + cell_sd[m] * deviate
-            value = organic[m] + metal[m] * scale * _taken(local, spread[m])
+            of_cell = 1 + (scale - 1) * cytoplasm[m]
+            value = organic[m] + metal[m] * of_cell * _taken(local, spread[m])
             if membrane[j, i] > 0:
                 f = np.float32(membrane[j, i]) * lining[m]
                 local = fine_sd[b] * fine[j, i] + coarse_sd[b] * coarse[j, i] + cell_sd[b] * of_bilayer
-                value = (1 - f) * value + f * (organic[b] + metal[b] * scale * _taken(local, spread[b]))
+                value = (1 - f) * value + f * (organic[b] + metal[b] * _taken(local, spread[b]))
             out[j, i] = value
 
 
@@ -117,8 +119,8 @@ class StainedVolume:
             for name, length in (("fine grain", table.fine_grain_nm), ("coarse grain", table.coarse_grain_nm))
         ]
         normal_sds, spread = table.stain_spread()
-        lining = table.lookup("lining", 1.0) / 255.0
-        self._spread = tuple(np.asarray(column, np.float32) for column in (*normal_sds, spread, lining))
+        lining, cytoplasm = table.lookup("lining", 1.0) / 255.0, table.lookup("cytoplasm", 0.0)
+        self._spread = tuple(np.asarray(column, np.float32) for column in (*normal_sds, spread, lining, cytoplasm))
         self._bilayer = table["membrane"].id
         self._noise = [np.empty(shape_yx, np.float32) for _ in self._grains]
         self._noise_of: int | None = None

@@ -126,9 +126,7 @@ def _segments(tree: Tree, parameters: TissueParameters) -> tuple[FloatArray, Flo
     return middle[inside], length[inside]
 
 
-def calibre(
-    tree: Tree, parameters: TissueParameters, held_um: FloatArray, volume_um3_each: float
-) -> Calibre | None:
+def calibre(tree: Tree, parameters: TissueParameters, held_um: FloatArray, volume_um3_each: float) -> Calibre | None:
     """Local diameters of a neurite from the random points (n, 3) that it holds; None if it hardly enters the block.
 
     Each point counts for the segment that is nearest to it, and areas are averaged over five segments.
@@ -158,13 +156,13 @@ def _measure_axons(
     swellings: list[tuple[float, float]] = []
     for index, cell in enumerate(laid):
         held = samples_um[by_cell[bounds[index] : bounds[index + 1]]]
-        if cell.kind != "axon" or len(held) == 0:
-            continue
-        found = calibre(cell.skeleton, parameters, held, volume_each)
-        if found is None:
-            continue
-        diameters.append(found)
-        usual = float(np.median(found.diameter_um))
+        if cell.kind == "axon" and len(held) > 0:
+            found = calibre(cell.skeleton, parameters, held, volume_each)
+            diameters += [] if found is None else [found]
+    # Of a short piece most may be varicosity: its own median then says nothing of its shaft.
+    of_all = float(np.median(np.concatenate([c.diameter_um for c in diameters]))) if diameters else 0.0
+    for found in diameters:
+        usual = min(float(np.median(found.diameter_um)), of_all)
         wide = _widened(found.diameter_um > usual, found.diameter_um > VARICOSITY_OVER_SHAFT * usual)
         shafts.append((float(found.length_um[~wide].sum()), float((found.diameter_um * found.length_um)[~wide].sum())))
         for first, stop in _runs(wide):

@@ -55,9 +55,7 @@ def clearance(vertices_um: FloatArray, faces: IntArray, owner: IntArray, reach_u
 
 
 @numba.njit(cache=True, nogil=True)
-def _bins(
-    vertices: FloatArray, face: IntArray, margin: float, low: FloatArray, out: IntArray
-) -> None:
+def _bins(vertices: FloatArray, face: IntArray, margin: float, low: FloatArray, out: IntArray) -> None:
     """First and last bin per axis that a triangle's box, widened by margin, touches: out (2, 3)."""
     for d in range(3):
         a, b, c = vertices[face[0], d], vertices[face[1], d], vertices[face[2], d]

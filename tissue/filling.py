@@ -44,7 +44,7 @@ VESICLE_COUNT_SD = 0.35
 DOCKED_PER_UM2 = 250.0
 # Many swellings hold vesicles without a synapse in the block; how many is set by eye on the EPFL CA1 slices.
 VESICLE_RICH_AXONS = 0.85
-SHARE_WITHOUT_SYNAPSE = (0.3, 1.1)
+SHARE_WITHOUT_SYNAPSE = (0.5, 1.1)
 WIDE_UM = 0.065  # radius of an axon that vesicles gather in
 VARICOSITY_APART_UM = 0.35
 PLEOMORPHIC = 0.6  # how far vesicles of symmetric boutons are drawn out
@@ -273,7 +273,7 @@ def _crowd_vesicles(
     flattening = PLEOMORPHIC if any(s.kind == "symmetric" for s in synapses) else 0.0
     crowds = []
     for focus, size, share in foci:
-        reach = 0.25 + 0.7 * size + 0.1 * float(rng.random())
+        reach = 0.3 + 0.9 * size + 0.1 * float(rng.random())
         mean = per_um3 * cytoplasm_um3(interior, focus, reach, rng) * share
         crowds.append(Crowd(focus, reach, int(mean * np.exp(VESICLE_COUNT_SD * rng.normal())), flattening))
     placed = place_vesicles(interior, crowds, np.empty((0, 3)), 0, 0.0, rng)

@@ -1,9 +1,9 @@
 """Laying out a block's cells: skeletons with radii that leave clearance to each other and fill the space.
 
 Large things first, then whatever fits into what is left ("void routing"): myelinated axons and dendrites cross the
-block, spines stand on the dendrites, an axon with a bouton is led past every spine head, astrocyte branches follow
-the widest voids, and thin axons are led through the largest remaining void, again and again, until no void is wider
-than asked. A clearance field (distance to the nearest surface so far, on a grid) steers every walk.
+block, spines stand on the dendrites, boutons take their room beside spine heads and in wide voids, astrocyte branches
+follow the widest voids that are left, an axon is led through each bouton, and further thin axons are led through the
+largest remaining void, again and again, until no void is wider than asked. A clearance field (distance to the nearest surface so far, on a grid) steers every walk.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,15 @@ from neuropil.morphology.tree import AXON, DENDRITE, GLIA, SPINE_HEAD, SPINE_NEC
 
 from .arrival import FloatArray, Grid, RoundCones, interpolate, lower_to_cones
 from .parameters import TissueParameters
+from .routing import cheapest_way, smoothed
 
 CLEARANCE_SPACING_UM = 0.04
 CLEARANCE_REACH_UM = 0.5
 AXON_CLEARANCE_REACH_UM = 0.35  # no bouton is wider; a shorter reach is cheaper
 SEED_CLEARANCE_UM = 0.012  # what every laid-out surface keeps from every other, before inflation
 STEP_UM = 0.09
-WIDE_VOID_UM = 0.11
+KEEP_OFF_UM = 0.15  # an axon's two ways out keep off each other from here on
+NARROWEST_UM = 0.025  # room that an axon squeezes through, its neighbours giving way
 # By how much the radius of a neurite grows on the average until it meets its neighbours; measured on finished blocks.
 USUAL_INFLATION_UM = 0.03
 BRANCH_SHARE = 0.45  # of an astrocyte's volume that its branches hold, the rest being leaflets between other cells
@@ -34,6 +36,8 @@ THINNEST_NECK_UM = 0.035
 SPINE_TRIES = 24
 THINNEST_BOUTON_UM = 0.11
 BOUTON_SEARCH_UM = 0.45  # how far from its place along the axon a bouton is put for the sake of room
+DIRECTIONS = 24  # places and directions that a bouton is tried in, of which
+PLACES = 8  # with most room are looked at closely
 CANDIDATES = 20  # directions a walk chooses from at each step
 
 
@@ -88,6 +92,24 @@ class LaidOutCell:
             [SpineHead(move(h.centre_um[None])[0], h.radius_um, h.length_um) for h in self.spine_heads],
             [(move(middle[None])[0], half) for middle, half in self.nodes_of_ranvier],
         )
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """Room kept for a bouton: nodes STEP_UM apart along its axis, and their radii."""
+
+    points_um: FloatArray  # (n, 3)
+    radii_um: FloatArray  # (n,)
+
+    def round_cones(self) -> RoundCones:
+        """Its shape; a single node is a ball."""
+        last = max(len(self.points_um) - 1, 1)
+        return RoundCones(self.points_um[:last], self.points_um[-last:], self.radii_um[:last], self.radii_um[-last:])
+
+    @property
+    def inflated_volume_um3(self) -> float:
+        """About what it will hold once it has met its neighbours."""
+        return float(np.pi * ((self.radii_um + USUAL_INFLATION_UM) ** 2).sum() * STEP_UM)
 
 
 @numba.njit(cache=True)
@@ -203,9 +225,10 @@ class Layout:
         stiffness: float,
         purpose: float,
         wobble: float = 0.35,
+        steps: int | None = None,
     ) -> tuple[FloatArray, bool]:
         """A path of points STEP_UM apart that keeps to the open, and whether it left the block."""
-        limit = int(1.6 * np.linalg.norm(self.high - self.low) / STEP_UM)
+        limit = int(1.6 * np.linalg.norm(self.high - self.low) / STEP_UM) if steps is None else steps
         noise = self.rng.normal(scale=wobble, size=(limit, CANDIDATES, 3))
         path, left = _walk(
             self.clearance,
@@ -333,60 +356,63 @@ class Layout:
 
     # ---- axons --------------------------------------------------------------------------------------------------
 
-    def lay_axon(
-        self,
-        start: FloatArray,
-        direction: FloatArray,
-        axon: NeuronClass,
-        bouton_radius_um: float | None,
-        shortest_um: float,
-    ) -> bool:
-        """An axon through start, with a bouton there if one is asked for; False if it would end before shortest_um."""
-        assert axon.varicosity is not None
-        shaft = max(
-            float(axon.shaft_radius_um.sample(self.rng)) - USUAL_INFLATION_UM, self.parameters.thinnest_radius_um
-        )
-        path, middle, exits = self.walk_both_ways(
-            start,
-            direction,
-            comfort_um=self.parameters.axon_comfort_um,
-            smallest_um=self.parameters.thinnest_radius_um + SEED_CLEARANCE_UM,
-            stiffness=2.5,
-            purpose=1.2,
-        )
-        length = len(path) * STEP_UM
-        if len(path) < 4 or (exits < 2 and length < shortest_um):
+    def lay_axon(self, start: FloatArray, direction: FloatArray, axon: NeuronClass) -> bool:
+        """An axon through start from face to face; False if there is no way."""
+        start = np.asarray(start, float)
+        ahead = self._way_out(start, direction, np.empty((0, 3)))
+        back = self._way_out(start, -np.asarray(direction), ahead) if len(ahead) else ahead
+        if len(back) == 0:
             return False
+        self._add_axon(np.vstack([back[:0:-1], ahead]), axon, None)
+        return True
+
+    def _way_out(self, start: FloatArray, direction: FloatArray, taken: FloatArray) -> FloatArray:
+        """Points STEP_UM apart from start to a face, keeping off the points `taken`; (0, 3) where there is no way."""
+        node = np.rint((start - self.grid.origin_um) / self.grid.spacing_um).astype(np.int64)
+        node = np.clip(node, 0, np.array(self.grid.shape) - 1)
+        own = np.zeros(self.grid.shape, bool)
+        away = np.linalg.norm(taken - start, axis=1) > KEEP_OFF_UM
+        for other in np.rint((taken[away] - self.grid.origin_um) / self.grid.spacing_um).astype(int):
+            own[tuple(slice(max(0, n - 2), n + 3) for n in other)] = True
+        way = cheapest_way(
+            self.clearance, own, node, np.asarray(direction, float), self.parameters.axon_comfort_um, NARROWEST_UM
+        )
+        if len(way) < 2:
+            return np.empty((0, 3))
+        points = self.grid.origin_um + way * self.grid.spacing_um
+        return smoothed(np.vstack([start, points[1:]]), STEP_UM)
+
+    def _add_axon(self, path: FloatArray, axon: NeuronClass, first: tuple[int, FloatArray] | None) -> None:
+        """Keep an axon along a path. first: a bouton that has its room already, its first node and its nodes' radii."""
+        thinnest = self.parameters.thinnest_radius_um
+        shaft = max(float(axon.shaft_radius_um.sample(self.rng)) - USUAL_INFLATION_UM, thinnest)
         room = self.room(path) - SEED_CLEARANCE_UM
-        wish = shaft * (1 + 0.2 * _smooth_noise(self.rng, len(path), 5))
-        wish = np.maximum(wish, self.parameters.thinnest_radius_um)
-        swellings = self._place_boutons(room, axon, None if bouton_radius_um is None else (middle, bouton_radius_um))
+        wish = np.maximum(shaft * (1 + 0.2 * _smooth_noise(self.rng, len(path), 5)), thinnest)
+        taken = None if first is None else (first[0], first[0] + len(first[1]))
+        swellings = self._place_boutons(room, axon, taken)
         for centre, radius, half_um in swellings:
             s = (np.arange(len(path)) - centre) * STEP_UM / half_um
             wish = np.maximum(wish, radius * np.sqrt(np.clip(1 - s**2, 0, None)))
-        radii = np.minimum(wish, np.maximum(room, self.parameters.thinnest_radius_um))
+        radii = np.minimum(wish, np.maximum(room, thinnest))
+        places = [centre for centre, _, _ in swellings]
+        if first is not None and taken is not None:
+            radii[slice(*taken)] = first[1]
+            places.append(taken[0] + len(first[1]) // 2)
         radii = _limited_slope(radii, STEP_UM)
-        boutons = [Bouton(path[c], float(radii[c])) for c, _, _ in swellings if radii[c] > THINNEST_BOUTON_UM]
+        boutons = [Bouton(path[c], float(radii[c])) for c in places if radii[c] > THINNEST_BOUTON_UM]
         self.add(LaidOutCell("axon", self.tree(path, radii, AXON), boutons))
-        return True
 
     def _place_boutons(
-        self, room: FloatArray, axon: NeuronClass, first: tuple[int, float] | None
+        self, room: FloatArray, axon: NeuronClass, taken: tuple[int, int] | None
     ) -> list[tuple[int, float, float]]:
         """Boutons along a path with this room at its nodes: node, radius and half length in µm of each.
 
         They follow each other at the class's spacings, each where there is most room nearby and not where it
-        would have to be much smaller than its size. `first`: node and radius of one that is there anyway.
+        would have to be much smaller than its size. taken: nodes (from, to) where there is a bouton anyway.
         """
         assert axon.varicosity is not None
         placed: list[tuple[int, float, float]] = []
-
-        def place(node: int, radius: float) -> None:
-            half = 0.5 * float(axon.varicosity.length_um.sample(self.rng))  # type: ignore[union-attr]
-            placed.append((node, radius, max(half, radius + USUAL_INFLATION_UM)))
-
-        if first is not None:
-            place(*first)
+        spans = [] if taken is None else [(0.5 * sum(taken), 0.5 * (taken[1] - taken[0]) * STEP_UM)]
         position = float(axon.varicosity.spacing_um.sample(self.rng)) * self.rng.random()
         search = int(BOUTON_SEARCH_UM / STEP_UM)
         while position < len(room) * STEP_UM:
@@ -394,30 +420,124 @@ class Layout:
             window = room[max(0, node - search) : node + search + 1]
             node = max(0, node - search) + int(np.argmax(window))
             radius = float(axon.varicosity.radius_um.sample(self.rng)) - USUAL_INFLATION_UM
-            alone = all(abs(node - c) * STEP_UM > half + 0.4 for c, _, half in placed)
-            if alone and room[node] > 0.5 * radius:
-                place(node, radius)
+            alone = all(abs(node - c) * STEP_UM > half + 0.4 for c, half in spans)
+            if alone and room[node] > 0.8 * radius:
+                half = max(0.5 * float(axon.varicosity.length_um.sample(self.rng)), radius + USUAL_INFLATION_UM)
+                placed.append((node, radius, half))
+                spans.append((node, half))
                 position += float(axon.varicosity.spacing_um.sample(self.rng))
             else:
                 position += BOUTON_SEARCH_UM  # one that finds no room comes a little later
         return placed
 
-    def lay_partners(self, axon: NeuronClass) -> None:
-        """An axon with a bouton at every spine head that has room beside it."""
+    def lay_boutons(self, axon: NeuronClass, volume_um3: float) -> list[Reserved]:
+        """Room for boutons before any thin axon takes it: one beside every spine head, then in the voids.
+
+        As many are drawn from the class as hold volume_um3 once inflated, and again for what has become smaller for
+        want of room; larger ones choose first, and larger heads have larger boutons (Harris and Stevens 1989,
+        J Neurosci 9:2982).
+        """
+        heads = sorted((head for cell in self.cells for head in cell.spine_heads), key=lambda head: -head.radius_um)
+        laid: list[Reserved] = []
+        for _ in range(FILLING_ROUNDS):
+            missing = volume_um3 - sum(bouton.inflated_volume_um3 for bouton in laid)
+            wishes = self._bouton_sizes(axon, missing)
+            with_head = np.sort(self.rng.permutation(len(wishes))[: len(heads)]).tolist()
+            found = [self._bouton_beside(head, *wishes[n]) for n, head in zip(with_head, heads, strict=False)]
+            heads = heads[len(with_head) :]
+            found += [self._bouton_in_void(*wishes[n]) for n in range(len(wishes)) if n not in with_head]
+            laid += [bouton for bouton in found if bouton is not None]
+        return laid
+
+    def _bouton_sizes(self, axon: NeuronClass, volume_um3: float) -> list[tuple[float, float]]:
+        """Radius before inflation and half length of boutons of the class that hold a volume, largest first."""
         assert axon.varicosity is not None
-        for cell in [c for c in self.cells if c.kind == "dendrite"]:
-            for head in cell.spine_heads:
-                wish = float(axon.varicosity.radius_um.sample(self.rng))
-                outward = [_any_direction(self.rng) for _ in range(24)]
-                places = np.array([head.centre_um + d * (head.radius_um + wish + 0.03) for d in outward])
-                places = np.clip(places, self.low, self.high)
-                room = self.room(places)
-                best = int(np.argmax(room))
-                radius = min(wish, float(room[best]) - SEED_CLEARANCE_UM)
-                if radius > 0.1:
-                    self.lay_axon(
-                        places[best], _across(outward[best], self.rng), axon, radius, self.parameters.shortest_axon_um
-                    )
+        sizes = []
+        while volume_um3 > 0:
+            inflated = float(axon.varicosity.radius_um.sample(self.rng))
+            half = max(0.5 * float(axon.varicosity.length_um.sample(self.rng)), inflated)
+            sizes.append((inflated - USUAL_INFLATION_UM, half))
+            volume_um3 -= 4 / 3 * np.pi * inflated**2 * half
+        return sorted(sizes, reverse=True)
+
+    def _bouton_beside(self, head: SpineHead, wish_um: float, half_um: float) -> Reserved | None:
+        """A bouton that faces a spine head, on the side where it can be largest."""
+        outward = np.array([_any_direction(self.rng) for _ in range(DIRECTIONS)])
+        radius = np.full(DIRECTIONS, wish_um)
+        for _ in range(3):  # a smaller one moves nearer to the head, where there may be less room again
+            places = head.centre_um + (head.radius_um + radius + 2 * SEED_CLEARANCE_UM)[:, None] * outward
+            radius = np.minimum(radius, self.room(places) - SEED_CLEARANCE_UM)
+        axes = [_across(direction, self.rng) for direction in outward]
+        return self._taken(self._largest(places, axes, radius, half_um))
+
+    def _bouton_in_void(self, wish_um: float, half_um: float) -> Reserved | None:
+        """A bouton in one of the voids that are wide enough, where it can be thickest."""
+        wide = np.flatnonzero(self.clearance.ravel() > min(wish_um, 0.9 * AXON_CLEARANCE_REACH_UM))
+        if len(wide) == 0:
+            wide = np.flatnonzero(self.clearance.ravel() > THINNEST_BOUTON_UM + SEED_CLEARANCE_UM)
+        if len(wide) == 0:
+            return None
+        nodes = np.column_stack(np.unravel_index(self.rng.choice(wide, DIRECTIONS), self.grid.shape))
+        places = self.grid.origin_um + nodes * self.grid.spacing_um
+        axes = [_any_direction(self.rng) for _ in range(DIRECTIONS)]
+        return self._taken(self._largest(places, axes, np.full(DIRECTIONS, wish_um), half_um))
+
+    def _largest(
+        self, places: FloatArray, axes: list[FloatArray], radii: FloatArray, half_um: float
+    ) -> Reserved | None:
+        """The spindle of most volume round one of the places, bent and shortened as the room has it; None for none."""
+        best, most = None, 0.0
+        widest = np.argsort(-np.minimum(self.room(places), radii), kind="stable")[:PLACES]
+        for place, axis, radius in zip(places[widest], np.array(axes)[widest], radii[widest], strict=True):
+            half = max(half_um, float(radius) + USUAL_INFLATION_UM)
+            path, middle = self._walk_along_void(place, axis, float(radius), half)
+            along = (np.arange(len(path)) - middle) * STEP_UM
+            spindle = radius * np.sqrt(np.clip(1 - (along / half) ** 2, 0, None))
+            fitting = np.minimum(spindle, self.room(path) - SEED_CLEARANCE_UM)
+            fitting = _limited_slope(np.maximum(fitting, self.parameters.thinnest_radius_um), STEP_UM)
+            if fitting.max() > THINNEST_BOUTON_UM and (fitting**2).sum() > most:
+                most = float((fitting**2).sum())
+                best = Reserved(path, fitting)
+        return best
+
+    def _walk_along_void(
+        self, start: FloatArray, axis: FloatArray, comfort_um: float, half_um: float
+    ) -> tuple[FloatArray, int]:
+        """Points up to half_um from start both ways along an axis, where there is room, and the index of start."""
+        manner = {"comfort_um": comfort_um, "smallest_um": THINNEST_BOUTON_UM, "stiffness": 4.0, "purpose": 2.0}
+        steps = int(half_um / STEP_UM)
+        sides = []
+        for direction in (axis, -axis):
+            path, left = self.walk(start, direction, **manner, steps=steps)
+            sides.append(path[: len(path) - int(left)])
+        return np.vstack([sides[1][:0:-1], sides[0]]), len(sides[1]) - 1
+
+    def _taken(self, bouton: Reserved | None) -> Reserved | None:
+        """The same bouton, its room taken."""
+        if bouton is not None:
+            self._occupy(bouton.round_cones(), AXON_CLEARANCE_REACH_UM)
+        return bouton
+
+    def lead_axons(self, boutons: list[Reserved], axon: NeuronClass) -> None:
+        """An axon through each of the boutons, leaving it at both tips; one that finds no way ends there."""
+        for bouton in boutons:
+            points = bouton.points_um
+            axis = _unit(points[-1] - points[0]) if len(points) > 1 else _any_direction(self.rng)
+            ahead = self._leave(points[-1], axis, np.empty((0, 3)))
+            back = self._leave(points[0], -axis, ahead)
+            path = np.vstack([back[::-1], bouton.points_um, ahead])
+            self._add_axon(path, axon, (len(back), bouton.radii_um))
+
+    def _leave(self, tip_um: FloatArray, axis: FloatArray, taken: FloatArray) -> FloatArray:
+        """The way of an axon out of a bouton's tip, without the tip; no point where there is no way out."""
+        directions = np.array([_unit(axis + 0.5 * self.rng.normal(size=3)) for _ in range(CANDIDATES)])
+        # The field knows the bouton itself: two steps away that no longer counts.
+        room = self.room(tip_um + 2 * STEP_UM * directions)
+        best = int(np.argmax(room))
+        if room[best] < NARROWEST_UM:
+            return np.empty((0, 3))
+        way = self._way_out(tip_um + 2 * STEP_UM * directions[best], axis, taken)
+        return np.vstack([tip_um + STEP_UM * directions[best], way]) if len(way) else way
 
     def fill_with_axons(self, axon: NeuronClass) -> None:
         """Lead axons through the largest voids first, until no void is wider than the parameters ask."""
@@ -437,10 +557,7 @@ class Layout:
         """An axon through a node of the clearance field; False if none finds a way."""
         assert axon.varicosity is not None
         start = self.grid.origin_um + node * self.grid.spacing_um
-        # Only an ending fits into a wide pocket; a small one is left to the astrocyte.
-        wide = self.clearance[tuple(node)] > WIDE_VOID_UM
-        lengths = [self.parameters.shortest_axon_um] * 2 + [0.0] * bool(wide)
-        return any(self.lay_axon(start, _any_direction(self.rng), axon, None, shortest) for shortest in lengths)
+        return self.lay_axon(start, _any_direction(self.rng), axon)
 
     # ---- glia ---------------------------------------------------------------------------------------------------
 
@@ -504,6 +621,29 @@ def _inflated_volume_um3(tree: Tree) -> float:
     return float((np.pi * radii**2 * tree.segment_lengths_um[child]).sum())
 
 
+def _spine_volume_um3(cells: list[LaidOutCell]) -> float:
+    """About what the heads of all spines hold once inflated."""
+    return sum(4 / 3 * np.pi * (h.radius_um + USUAL_INFLATION_UM) ** 3 for c in cells for h in c.spine_heads)
+
+
+def _bouton_share(axon: NeuronClass) -> float:
+    """Share of an axon's volume in its varicosities, from the class's mean sizes: spindles on a cylinder."""
+    assert axon.varicosity is not None
+    shares = (np.arange(100) + 0.5) / 100
+    shaft, radius, length, spacing = (
+        one.quantile(shares)
+        for one in (
+            axon.shaft_radius_um,
+            axon.varicosity.radius_um,
+            axon.varicosity.length_um,
+            axon.varicosity.spacing_um,
+        )
+    )
+    swelling = 2 / 3 * np.pi * (radius**2).mean() * length.mean()
+    between = np.pi * (shaft**2).mean() * max(spacing.mean() - length.mean(), 0.0)
+    return float(swelling / (swelling + between))
+
+
 def lay_out(
     parameters: TissueParameters,
     dendrite: NeuronClass,
@@ -541,8 +681,14 @@ def lay_out(
     for index, cell in enumerate(layout.cells):
         if cell.kind == "dendrite":
             layout.grow_spines(index, dendrite, enrichment.synapses)
-    layout.lay_partners(axon)
     if parameters.astrocyte_fraction > 0:
         layout.lay_astrocyte(astrocyte, BRANCH_SHARE * parameters.astrocyte_fraction * volume)
+    spines = _spine_volume_um3(layout.cells)
+    # Whatever the extracellular space is to be: swelling must not change what is laid.
+    rest = 1 - parameters.dendrite_shaft_fraction - parameters.astrocyte_fraction
+    asked = (rest * volume - spines) * _bouton_share(axon)
+    boutons = layout.lay_boutons(axon, asked)
+    layout.lead_axons(boutons, axon)
+    layout.lead_axons(layout.lay_boutons(axon, asked - sum(b.inflated_volume_um3 for b in boutons)), axon)
     layout.fill_with_axons(axon)
     return layout.cells

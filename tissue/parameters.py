@@ -50,7 +50,6 @@ class TissueParameters(BaseModel):
     widest_void_radius_um: float = Field(0.065, ge=0.05, le=0.5, description="voids wider than this get an axon")
     axon_comfort_um: float = Field(0.2, ge=0.05, le=0.5, description="clearance that a growing axon looks for")
     thinnest_radius_um: float = Field(0.05, ge=0.02, le=0.2, description="of any neurite before inflation")
-    shortest_axon_um: float = Field(1.0, ge=0, le=10, description="an axon that ends in the block is at least so long")
 
     dendrite_class: str = "spiny_dendrite"
     axon_class: str = "unmyelinated_axon"

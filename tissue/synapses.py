@@ -23,15 +23,17 @@ REACH_UM = 0.45  # arrivals are looked at as far as this from a sweep
 LEAFLET_UM = 0.006  # a density begins behind the membrane
 FACING_UM = 0.03  # how much farther than the own surface the partner's may seem and still be what faces it
 
-# PSD area is proportional to the head's volume (Ofer 2021; realism.md rows 34 and 35: 0.05 µm² for 0.04 µm³,
-# 0.3 µm² for 0.29 µm³), with this scatter.
-AREA_PER_HEAD_VOLUME = 1.15  # 1/µm
+# PSD area is proportional to the head's volume (Ofer 2021), with this scatter: 0.05 µm² for a spine of 0.04 µm³, 0.3 µm²
+# for one of 0.29 µm³ (realism.md rows 34 and 35), of which the head is some 70 %.
+AREA_PER_HEAD_VOLUME = 1.6  # 1/µm
 AREA_SCATTER = 0.25
-SMALLEST_AREA_UM2, LARGEST_AREA_UM2 = 0.012, 0.5
+SMALLEST_AREA_UM2, LARGEST_AREA_UM2 = 0.015, 0.5
 SHAFT_AREA_UM2 = (0.05, 0.025)  # mean and sd on shafts, where no head sets the size
 SHARE_OF_CONTACT = 0.85  # a density leaves a rim of the contact free
 PERFORATED_FROM_UM2 = 0.1  # larger densities often have a hole (Harris et al. 1992, J Neurosci 12:2685)
 HARMONICS = 3
+# A density ends where its membrane has turned by more than 50° from the synapse's plane: real ones are shallow cups.
+FLATTEST_COSINE, TURN_UM = 0.64, 0.2
 # What makes 87-94 % of all synapses asymmetric, 80-91 % of these on spines, 62-86 % of the symmetric ones on shafts
 # (Santuy 2018; realism.md rows 26 and 27).
 SYMMETRIC_ON_SPINES, SYMMETRIC_ON_SHAFTS = 0.03, 0.35
@@ -277,7 +279,8 @@ class Surroundings:
         seen = 0.5 * (arrival_time(coarse, other, REACH_UM, warp) - arrival_time(coarse, own, REACH_UM, warp) - between)
         partner = interpolate(seen.astype(np.float32), coarse.origin_um, coarse.spacing_um, nodes.reshape(-1, 3))
         facing = FACING_UM - (partner.reshape(grid.shape) - depth)
-        return cls(grid, depth, np.minimum(synapse.within(nodes), facing))
+        within = np.minimum(synapse.within(nodes), facing)
+        return cls(grid, depth, np.minimum(within, _flat(depth, synapse.normal)))
 
     def density(self, thickness_um: float) -> Shape | None:
         """The plate of dense material on the cell's side, following its membrane; None if nothing is left.
@@ -294,6 +297,13 @@ class Surroundings:
         """
         between = np.minimum(0.004 - self.depth_um, self.depth_um + CLEFT_UM + 0.003)
         return _plate(self.grid, np.minimum(between, self.within_um))
+
+
+def _flat(depth_um: FloatArray, normal: FloatArray) -> FloatArray:
+    """Positive (µm) where a membrane lies across the synapse's normal, negative where it has turned away from it."""
+    slope = np.stack(np.gradient(depth_um), axis=-1)
+    cosine = np.abs(slope @ normal) / np.maximum(np.linalg.norm(slope, axis=-1), 1e-9)
+    return np.asarray(TURN_UM * (cosine - FLATTEST_COSINE))
 
 
 def _plate(grid: Grid, field: FloatArray) -> Shape | None:
