@@ -29,7 +29,7 @@ class Charging(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    strength: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0
+    strength: Annotated[float, Field(ge=-10.0, le=10.0)] = 0.0
     length_nm: Annotated[float, Field(gt=0.0, le=20000.0)] = 300.0
     neutral_backscatter: Annotated[float, Field(gt=0.0, le=0.5)] = 0.12
 
