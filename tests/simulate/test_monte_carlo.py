@@ -14,7 +14,7 @@ import pytest
 from numba import cuda
 
 from neuropil.simulate.materials import Material
-from neuropil.simulate.monte_carlo import Medium, Sample, trace
+from neuropil.simulate.monte_carlo import Medium, Sample, _turned, trace
 from neuropil.simulate.monte_carlo_cuda import trace_cuda
 from neuropil.simulate.monte_carlo_origin import SignalOrigin, signal_origin
 
@@ -176,3 +176,12 @@ def test_the_cuda_form_follows_the_same_electrons_in_numbas_simulator() -> None:
 def test_without_a_gpu_the_cuda_form_says_so() -> None:
     with pytest.raises(RuntimeError, match="no CUDA device"):
         trace_cuda(Sample.uniform(CARBON), 1.0, at_centre(1), key=1)
+
+
+@pytest.mark.parametrize("direction", [(1.0, 0.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.36, -0.48, 0.8)])
+@pytest.mark.parametrize("cosine", [-1.0, -0.3, 0.0, 0.9, 1.0])
+def test_a_turn_is_by_its_angle(direction: tuple[float, float, float], cosine: float) -> None:
+    turned = np.array([_turned(*direction, cosine, azimuth) for azimuth in np.linspace(0.0, 2.0 * math.pi, 9)[:8]])
+    assert np.allclose(turned @ np.array(direction), cosine)
+    assert np.allclose(np.linalg.norm(turned, axis=1), 1.0)
+    assert np.allclose(turned.mean(axis=0), cosine * np.array(direction))

@@ -37,7 +37,7 @@ def test_escape_depth_has_its_mean_at_the_slice(energy_kev: float, share: float)
         place = (np.arange(kernel.size) + first) * voxel_nm
         assert kernel.sum() == pytest.approx(1.0, abs=1e-6)
         assert (kernel >= 0).all()
-        assert (kernel * place).sum() == pytest.approx(0.0, abs=0.02 * spread.mean_depth_nm() + 0.03 * voxel_nm)
+        assert (kernel * place).sum() == pytest.approx(0.0, abs=0.02 * spread.mean_depth_nm() + 0.1 * voxel_nm)
 
 
 def test_signal_comes_from_deeper_at_higher_energy_and_from_less_deep_behind_a_filter() -> None:
