@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from neuropil.morphology.neuron_class import load_class
 from neuropil.morphology.swc import write_swc
 from neuropil.simulate.annotator import AnnotatorStyle, annotate
+from neuropil.simulate.fibsem import sampled_artefacts
 from neuropil.simulate.hash_noise import key_from
 from neuropil.simulate.imaging import (
     ImageGrid,
@@ -37,6 +38,7 @@ from neuropil.simulate.imaging import (
     labels_on_image,
 )
 from neuropil.simulate.materials import StructureTable, cell_stains, load_structures
+from neuropil.simulate.microscope import BlockFaceSem
 from neuropil.tissue.block import TissueBlock, build_block
 from neuropil.tissue.block_statistics import WIDEST_GAP_NM, sheets_and_tunnels
 from neuropil.tissue.parameters import TissueParameters
@@ -328,6 +330,9 @@ def _image(
         bits += np.bincount(inner["annotation"].ravel(), minlength=256)
         if tile.origin[1:] == (0, 0):
             _gather(sampled, micrograph.parameters, skipped[0], tile.shape[0])
+    if isinstance(microscope, BlockFaceSem):
+        # Debris lies where it lies: the first tiles have not seen all of it.
+        sampled |= sampled_artefacts(microscope, sampled["key"], size_nm, (0, 0, 0), grid.shape)
     return sampled, _drawn_statistics(greys, bits)
 
 

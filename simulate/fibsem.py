@@ -627,8 +627,8 @@ def image_fibsem(
     size), so two tiles of one block imaged with equal keys agree beyond `blur_reach` of their cut faces.
 
     A cell's materials take up more or less stain than the table says, as `materials.cell_stains` tells from the key
-    among the returned parameters, where `sampled_artefacts` are too. stain_scale: by cell id, a factor on its cytoplasm's stain
-    of that cell; cells beyond its end have 1. Works with as many threads as numba may use.
+    among the returned parameters, where `sampled_artefacts` are too. stain_scale: by cell id, a
+    factor on its cytoplasm's stain; cells beyond its end have 1. Works with as many threads as numba may use.
 
     Raises ValueError when the volumes disagree or hold a material the table lacks.
     """
