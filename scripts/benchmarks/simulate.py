@@ -96,8 +96,10 @@ def _smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], fwhm_px: tup
 
 
 def _drift(rng: np.random.Generator, count: int, length: float, spread: float) -> npt.NDArray[np.float64]:
-    line = ndimage.gaussian_filter1d(rng.standard_normal(count), length / FWHM_PER_SIGMA, mode="wrap")
-    return np.asarray(spread * line / max(float(line.std()), 1e-9))
+    sigma = length / FWHM_PER_SIGMA
+    around = int(4 * sigma) + 1
+    line = ndimage.gaussian_filter1d(rng.standard_normal(count + 2 * around), sigma)[around:-around]
+    return np.asarray(spread * line * np.sqrt(2.0 * np.sqrt(np.pi) * max(sigma, 0.3)))
 
 
 def _backscatter(block: Block, table: MaterialTable, energy_kev: float, rng: np.random.Generator) -> Plane:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from neuropil.simulate.fibsem import blur_reach, image_fibsem
+from neuropil.simulate.fibsem import blur_reach, expected_electrons, image_fibsem, sampled_artefacts
 from neuropil.simulate.imaging import load_microscope
 from neuropil.simulate.materials import Material, MaterialTable, cell_stains, load_materials
 from neuropil.simulate.microscope import FibSem, SbfSem
@@ -285,3 +285,114 @@ def test_parameters_tell_what_was_done(block: Truth) -> None:
     assert shot.image.origin_nm == (15.0, 0.0, 0.0)
     assert shot.parameters["microscope"]["landing_energy_kev"] == microscope.landing_energy_kev
     assert len(shot.parameters["drift_gain"]) == 5
+
+
+def electrons(block: Truth, table: MaterialTable, microscope: FibSem | SbfSem, key: int = 4) -> npt.NDArray[np.float32]:
+    return expected_electrons(block.materials, block.membrane, block.instances, table, microscope, key)
+
+
+def speck(table: MaterialTable, shape: tuple[int, int, int] = (5, 80, 90)) -> Truth:
+    """A heavy column through all slices of a pale block."""
+    column = flat(table["dendroplasm"].id, shape)
+    column.materials.data[:, 40, 45] = table["psd"].id
+    return column
+
+
+def moments(signal: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean (y, x) and covariance of what a slice (y, x) has more than its corner, in pixels."""
+    weight = signal.astype(np.float64) - signal[0, 0]
+    weight /= weight.sum()
+    places = np.indices(weight.shape)
+    mean = (weight * places).sum(axis=(1, 2))
+    apart = places - mean[:, None, None]
+    return mean, np.einsum("yx,ayx,byx->ab", weight, apart, apart)
+
+
+def test_a_slice_is_seen_where_the_scan_was() -> None:
+    """The speck is seen a displacement back, which need be no whole pixel, and is no wider for it."""
+    table, microscope = smooth_table(), still(scan={"misalignment_nm": 12.0}, energy_filter_share=0.9)
+    signal = electrons(speck(table), table, microscope)
+    offsets = sampled_artefacts(microscope, 4, SIZE_NM, (0, 0, 0), signal.shape)["slice_offset_nm"]
+    straight = moments(electrons(speck(table), table, still(energy_filter_share=0.9))[2])
+    for z, offset_nm in enumerate(offsets):
+        mean, covariance = moments(signal[z])
+        assert mean == pytest.approx(np.array([40.0, 45.0]) - np.array(offset_nm) / 5.0, abs=0.02)
+        assert covariance == pytest.approx(straight[1], abs=0.03)
+
+
+def test_lines_are_seen_where_each_of_them_was_scanned() -> None:
+    table = smooth_table()
+    microscope = still(scan={"jitter_nm": 10.0, "vibration_nm": [0.0, 8.0]})
+    wall = flat(table["dendroplasm"].id, (1, 50, 120))
+    wall.materials.data[..., 60] = table["psd"].id
+    line = electrons(wall, table, microscope)[0].astype(np.float64)
+    weight = line - line[:, :1]
+    seen = (weight * np.arange(120)).sum(axis=1) / weight.sum(axis=1)
+    sampled = sampled_artefacts(microscope, 4, SIZE_NM, (0, 0, 0), (1, 50, 120))
+    moved_nm = microscope.scan.displacement_nm(sampled["scan_key"], 0, 0, 50)
+    assert seen == pytest.approx(60.0 - moved_nm[:, 1] / 5.0, abs=0.02)
+
+
+def test_displacements_leave_the_noise_white_and_as_strong() -> None:
+    table = smooth_table()
+    block = flat(1, (3, 200, 200))
+    image = picture(block, table, still(scan=ARTEFACTS["scan"]["scan"])).astype(np.float64)
+    image -= image.mean(axis=(1, 2), keepdims=True)
+    straight = picture(block, table, still()).var()
+    assert image.var() == pytest.approx(straight, rel=0.03)
+    for axis in (1, 2):
+        moved = np.moveaxis(image, axis, 0)
+        assert abs((moved[1:] * moved[:-1]).mean()) < 0.02 * straight
+
+
+def test_an_astigmatic_spot_is_as_wide_and_as_oblique_as_its_errors_say() -> None:
+    table = smooth_table()
+    microscope = still(focus={"defocus_um": 1.0, "astigmatism_um": 1.0, "length_slices": 1.0}, energy_filter_share=0.9)
+    signal = electrons(speck(table), table, microscope)
+    errors = sampled_artefacts(microscope, 4, SIZE_NM, (0, 0, 0), signal.shape)["focus_errors_um"]
+    focused = moments(electrons(speck(table), table, still(energy_filter_share=0.9))[2])[1]
+    for z in range(len(signal)):
+        added = microscope.focus.covariance_nm2(np.array(errors[z])) / 25.0
+        # Cutting Gaussians at 3.5 standard deviations takes 1 % off.
+        assert moments(signal[z])[1] == pytest.approx(focused + added, rel=0.04, abs=0.1)
+    assert max(abs(b) for _, _, b in errors) > 0.3
+
+
+def test_curtains_hang_down_the_face_and_chatter_lies_across() -> None:
+    table, block = smooth_table(), flat(1, (1, 300, 300))
+    fib = electrons(block, table, still(curtaining={"contrast": 0.05, "length_um": 8.0}))[0]
+    sbf = electrons(block, table, cut_by_knife(knife={"chatter": 0.05, "chatter_period_nm": 100.0}))[0]
+    for along, signal in ((0, fib), (1, sbf)):
+        relative = signal / signal.mean()
+        assert relative.std() > 0.015
+        assert relative.mean(axis=along).std() > 0.9 * relative.std() > 3.0 * relative.mean(axis=1 - along).std()
+
+
+def test_charge_trails_behind_what_is_poorly_stained() -> None:
+    """Beyond bare resin the signal is down along the scan line, by the charge's memory, and nowhere before it."""
+    table = smooth_table()
+    wall = flat(table["dendroplasm"].id, (1, 20, 400))
+    wall.materials.data[..., 100:200] = table["psd"].id
+    neutral = table["dendroplasm"].backscatter(2.0)
+    charging = {"strength": 0.5, "length_nm": 150.0, "neutral_backscatter": neutral}
+    ratio = (electrons(wall, table, still(charging=charging)) / electrons(wall, table, still()))[0, 10]
+    assert ratio[:90] == pytest.approx(1.0, abs=1e-3)
+    stained = table["psd"].backscatter(2.0) / neutral
+    assert ratio[190] == pytest.approx(1.0 + 0.5 * (stained - 1.0) * (1.0 - np.exp(-90 * 5 / 150.0)), rel=0.01)
+    assert ratio[260] - 1.0 == pytest.approx((ratio[230] - 1.0) * np.exp(-1.0), rel=0.05)
+
+
+def test_debris_hides_the_tissue_and_is_recorded() -> None:
+    table = smooth_table()
+    microscope = cut_by_knife(knife={"debris_per_um2": 2.0, "debris_radius_um": 0.12, "debris_backscatter": 0.3})
+    signal = electrons(flat(1, (6, 200, 200)), table, microscope)
+    signal /= microscope.dose_e_per_px * microscope.collection_efficiency
+    recorded = sampled_artefacts(microscope, 4, SIZE_NM, (0, 0, 0), signal.shape)["debris"]
+    assert sum(map(len, recorded)) >= 6
+    for z, pieces in enumerate(recorded):
+        covered = signal[z] > 0.2
+        assert covered.any() == bool([p for p in pieces if 0 <= p["y_nm"] < 1000 and 0 <= p["x_nm"] < 1000])
+        for piece in pieces:
+            y, x = int(piece["y_nm"] / 5), int(piece["x_nm"] / 5)
+            if 0 <= y < 200 and 0 <= x < 200:
+                assert signal[z, y, x] == pytest.approx(0.3, abs=0.01)
