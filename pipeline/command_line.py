@@ -162,6 +162,37 @@ def image(
 
 
 @app.command()
+def calibrate(
+    real: Annotated[str, typer.Argument(help="A volume, a folder with images/ and labels/, or a known data set.")],
+    microscope: Annotated[str, typer.Option(help="Where to start: a shipped microscope, or the path of a YAML file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The profile, NAME.yaml.")],
+    labels: Annotated[str | None, typer.Option(help="What was drawn: bits of the six classes, or a mask.")] = None,
+    tissue: Annotated[str, typer.Option(help="Preset of the virtual tissue to compare with.")] = "rodent_ca1",
+    voxel_size: VoxelSizeOption = None,
+    fit: Annotated[str | None, typer.Option(help="A:B, slices to fit to; else the first 60 %.")] = None,
+    held_out: Annotated[str | None, typer.Option(help="A:B, slices kept aside; else the last 30 %.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder of report and blocks; else NAME beside it.")] = None,
+    seed: Annotated[int, typer.Option(help="Of noise and searches.", min=0)] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """A profile fitted to real slices: microscope, stains, annotators' hand; and what slices kept aside say of it."""
+    from .calibrating import Request, calibrate_to_files, slice_range
+    from .calibration_report import REPORT
+    from .output_folder import claim_folder
+    from .progress import said_steps
+    from .torch_threads import use_fastest_threads
+
+    if output.suffix not in (".yaml", ".yml"):
+        raise ValueError(f"--output is {output}, but a profile is a .yaml file")
+    ranges = slice_range(fit, "--fit"), slice_range(held_out, "--held-out")
+    request = Request(real, labels, microscope, tissue, voxel_size, *ranges)
+    folder = claim_folder(report or output.with_suffix(""))
+    use_fastest_threads()
+    metrics = calibrate_to_files(request, output, folder, seed, said_steps())
+    print(json.dumps(metrics) if as_json else f"profile: {output}\nreport:  {folder / REPORT}")
+
+
+@app.command()
 def fit(
     output: Annotated[Path, typer.Option("--output", "-o", help="The class, NAME.yaml; its report lies beside it.")],
     swc: Annotated[Path | None, typer.Option(help="Folder of SWC files: a class of whole cells.")] = None,

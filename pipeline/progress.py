@@ -20,6 +20,16 @@ def say(sentence: str) -> None:
     console.print(sentence, markup=False)
 
 
+def said_steps() -> Callable[[str], None]:
+    """A function that says each step of a long work with the seconds since it began."""
+    began = time.monotonic()
+
+    def step(sentence: str) -> None:
+        say(f"{time.monotonic() - began:5.0f} s  {sentence}")
+
+    return step
+
+
 @contextmanager
 def bar(title: str) -> Iterator[Report]:
     """A bar that is told (fraction, text); it leaves when the work is done. None is drawn but in a terminal."""

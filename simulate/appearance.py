@@ -1,71 +1,216 @@
-"""What an annotated stack looks like, in the few numbers that a calibration compares."""
+"""What a stack of slices looks like, in the named numbers that a calibration compares.
+
+Every number has a name ("autocorrelation x 8"), and its first word tells the group it belongs to. Numbers that a
+stack is too small for, or that need labels it has not, are left out.
+"""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
-from typing import Any
 
 import edt
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 from skimage.measure import label, regionprops
 from skimage.morphology import skeletonize
 
-from .statistics import gaussian_spot_px
+from .annotator import CLASS_NAMES
+from .statistics import (
+    LAGS,
+    autocorrelation,
+    class_greys,
+    correlation,
+    gaussian_spot_px,
+    immerkaer_sigma,
+    line_spectrum,
+    noise_by_grey,
+    texture,
+)
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
-PLANE_LAGS = (1, 2, 3, 4, 6, 8)
-SLICE_LAGS = (1, 2, 3)
-
-# Cytoplasm counts as deep this many pixels inside what nobody annotated; texture is what is left of it once
-# a Gaussian of TEXTURE_SCALE_PX is taken off.
-DEEP_PX = 10
-TEXTURE_SCALE_PX = 8
+PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+SLICE_LAGS = (1, 2, 3, 4)
+# Frequencies, in cycles per pixel, between which the power along an axis is averaged.
+BANDS = (0.01, 0.03, 0.06, 0.1, 0.15, 0.22, 0.32, 0.501)
+# Slices that a spectrum over slices takes at least.
+SPECTRUM_SLICES = 16
+# Cytoplasm counts as deep this many pixels inside what nobody annotated.
+DEEP_PX = 5
+# A class of fewer pixels than this has no grey.
+LEAST_PIXELS = 200
+# Class of the pixels where no bit is set.
+BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
-class Appearance:
-    """Numbers of one or more annotated runs of slices; None where the runs have nothing of the kind.
+class Run:
+    """Neighbouring slices, uint8 (n, y, x), and what was drawn on them: a bit field (annotator.py) or None.
 
-    Greys: means of the mitochondrion without its boundary, of the boundary, membrane, PSD, vesicle and myelin,
-    and the median of deep cytoplasm; cytoplasm_spread is the robust standard
-    deviation of its mean from profile to profile.
-    Spot: full widths at half maximum of the Gaussian blur by Porod's law, biased alike in real and simulated.
-    Texture: autocovariance (grey²) of deep cytoplasm along x, y and over slices. Widths in px: median drawn
-    width of membrane and boundary, median diameter of a vesicle, median minor axis of a PSD, and how deep below a
-    mitochondrion's drawn outline it is darkest.
+    Raises ValueError where these are of another kind or shape.
     """
 
-    mitochondrion: float | None
-    mitochondrial_boundary: float | None
-    membrane: float | None
-    psd: float | None
-    vesicle: float | None
-    myelin_sheath: float | None
-    cytoplasm: float | None
-    cytoplasm_spread: float | None
-    brightest: float
-    spot_y_px: float | None
-    spot_x_px: float | None
-    texture_x: tuple[float, ...] | None
-    texture_y: tuple[float, ...] | None
-    texture_z: tuple[float, ...] | None
-    membrane_width_px: float | None
-    boundary_width_px: float | None
-    vesicle_diameter_px: float | None
-    psd_width_px: float | None
-    mitochondrial_edge_px: float | None
+    images: Image
+    labels: Image | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain mapping for YAML and JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+    def __post_init__(self) -> None:
+        if self.images.ndim != 3 or self.images.dtype != np.uint8:
+            raise ValueError(f"slices must be uint8 (n, y, x), these are {self.images.dtype} {self.images.shape}")
+        if self.labels is not None and self.labels.shape != self.images.shape:
+            raise ValueError(f"images have the shape {self.images.shape}, labels {self.labels.shape}; they must agree")
+
+    def thinned(self, step: int) -> Run:
+        """Every step-th slice, which are neighbours no more."""
+        return Run(self.images[::step], None if self.labels is None else self.labels[::step])
+
+
+def drawn_bits(runs: Sequence[Run]) -> int:
+    """The bits that are set anywhere in the labels: which classes somebody drew; 0 without labels."""
+    fields = [run.labels for run in runs if run.labels is not None]
+    return int(np.bitwise_or.reduce([np.bitwise_or.reduce(field, axis=None) for field in fields])) if fields else 0
+
+
+def measure_appearance(runs: Sequence[Run], slices: int) -> dict[str, float]:
+    """The numbers of runs of slices; those within slices are means over about so many `slices`, evenly chosen.
+
+    Raises ValueError when there is no slice.
+    """
+    if not any(len(run.images) for run in runs):
+        raise ValueError("there are no slices to measure")
+    step = max(1, sum(len(run.images) for run in runs) // slices)
+    chosen = [run.thinned(step) for run in runs]
+    planes = np.concatenate([run.images for run in chosen])
+    found = _within_slices(planes) | _over_slices(runs, step)
+    found |= _blur(runs, step)
+    if all(run.labels is not None for run in chosen):
+        fields = np.concatenate([run.labels for run in chosen if run.labels is not None])
+        found |= class_numbers(planes, fields) | drawn_numbers(fields)
+    return {name: value for name, value in found.items() if np.isfinite(value)}
+
+
+def _within_slices(planes: Image) -> dict[str, float]:
+    found = {
+        "grey mean": float(planes.mean()),
+        "grey sd": float(np.mean([plane.std() for plane in planes])),
+        "noise sigma": float(np.mean([immerkaer_sigma(plane) for plane in planes])),
+    }
+    histogram = np.bincount(planes.ravel(), minlength=256).cumsum()
+    for percent in PERCENTILES:
+        found[f"grey {percent} %"] = _percentile(histogram, percent)
+    for part, variance in zip(("dark", "middle", "bright"), noise_by_grey(planes), strict=True):
+        found[f"noise variance {part}"] = float(variance)
+    for name, axis in (("x", 1), ("y", 0)):
+        rows = np.mean([autocorrelation(plane, axis) for plane in planes], axis=0)
+        found |= {f"autocorrelation {name} {lag}": float(r) for lag, r in zip(LAGS, rows, strict=True)}
+        found |= _spectrum(f"spectrum {name}", line_spectrum(planes, axis + 1, BANDS))
+    glcm = [asdict(texture(plane)) for plane in planes]
+    return found | {f"texture {key}": float(np.mean([one[key] for one in glcm])) for key in glcm[0]}
+
+
+def _percentile(cumulated: npt.NDArray[np.int64], percent: float) -> float:
+    """Percentile of a histogram's cumulated counts (256,), to a fraction of a grey level."""
+    rank = percent / 100.0 * cumulated[-1]
+    level = int(np.searchsorted(cumulated, rank))
+    below = float(cumulated[level - 1]) if level else 0.0
+    return level - 0.5 + (rank - below) / max(float(cumulated[level]) - below, 1.0)
+
+
+def _spectrum(name: str, power: Floats) -> dict[str, float]:
+    """Natural logarithms of the power by the band's lower frequency."""
+    return {f"{name} {low:g}": float(np.log(max(p, 1e-6))) for low, p in zip(BANDS, power, strict=False)}
+
+
+def _over_slices(runs: Sequence[Run], step: int) -> dict[str, float]:
+    """Correlations and steps in grey between neighbouring slices, and the spectrum across them."""
+    found = {}
+    for lag in SLICE_LAGS:
+        pairs = [
+            correlation(first.astype(np.float32), second.astype(np.float32))
+            for run in runs
+            for first, second in zip(run.images[:-lag:step], run.images[lag::step], strict=False)
+        ]
+        if pairs:
+            found[f"autocorrelation z {lag}"] = float(np.mean(pairs))
+    steps = [np.diff(run.images.mean(axis=(1, 2))) for run in runs]
+    jumps = np.concatenate(steps)
+    if jumps.size >= 3:
+        found["sections grey step"] = float(np.sqrt((jumps**2).mean()))
+    long = [run.images for run in runs if len(run.images) >= SPECTRUM_SLICES]
+    if long:
+        power = np.mean([line_spectrum(images[:, ::4, ::4], 0, BANDS) for images in long], axis=0)
+        found |= _spectrum("spectrum z", power)
+    return found
+
+
+def _blur(runs: Sequence[Run], step: int) -> dict[str, float]:
+    """Widths of the spot by Porod's law, where neighbours hold enough structure for it."""
+    pairs = [run.images[i : i + 2] for run in runs for i in range(0, len(run.images) - 1, step)]
+    try:
+        spot_y, spot_x = gaussian_spot_px(pairs)
+    except ValueError:
+        return {}
+    return {"blur y": spot_y, "blur x": spot_x}
+
+
+def class_numbers(images: Image, labels: Image) -> dict[str, float]:
+    """Grey of each drawn class and of what is left, how it differs between profiles, where mitochondria are darkest.
+
+    images, labels: (n, y, x), a bit field.
+    """
+    found = {}
+    for name, grey in class_greys(images, labels).items():
+        if grey.share * labels.size >= LEAST_PIXELS:
+            found[f"class {name}: grey"] = grey.mean
+            found[f"class {name}: sd"] = grey.sd
+    depth = depth_px(labels == 0)
+    deep = images[depth > DEEP_PX]
+    if deep.size >= LEAST_PIXELS:
+        found["class cytoplasm: grey"] = float(np.median(deep))
+    profiles = np.concatenate([profile_greys(image, d > DEEP_PX) for image, d in zip(images, depth, strict=True)])
+    if profiles.size >= 20:
+        low, high = np.percentile(profiles, (25, 75))
+        found["class cytoplasm: spread between profiles"] = float(high - low) / 1.349
+    edge = darkest_depth_px(images, (labels & 1) > 0)
+    if edge is not None:
+        found["class mitochondrion: darkest depth"] = edge
+    return found
+
+
+def drawn_numbers(labels: Image) -> dict[str, float]:
+    """Shares of the area and sizes (px) of what is drawn, a bit field (n, y, x)."""
+    found = {}
+    for bit, name in enumerate(CLASS_NAMES):
+        mask = (labels >> bit) & 1 > 0
+        if mask.sum() >= LEAST_PIXELS:
+            found[f"share {name}"] = float(mask.mean())
+            found |= dict(_sizes(name, mask))
+    found[f"share {BACKGROUND}"] = float((labels == 0).mean())
+    return found
+
+
+def _sizes(name: str, mask: Mask) -> Iterator[tuple[str, float]]:
+    if name in ("membrane", "mitochondrial_boundary"):
+        widths = np.concatenate([drawn_widths_px(plane) for plane in mask])
+        yield f"size {name}: width", float(widths.mean())
+    if name == "membrane":
+        areas = np.concatenate([_areas(~plane) for plane in mask])
+        if areas.size >= 20:
+            yield "size profile: diameter", float(np.median(np.sqrt(4.0 / np.pi * areas)))
+    if name in ("vesicle", "mitochondrion", "psd"):
+        regions = [region for plane in mask for region in regionprops(label(plane)) if region.area >= 12]
+        if len(regions) >= 5:
+            kind = "diameter" if name == "vesicle" else "minor axis"
+            sizes = [r.equivalent_diameter_area if name == "vesicle" else r.axis_minor_length for r in regions]
+            yield f"size {name}: {kind}", float(np.median(sizes))
+
+
+def _areas(inside: Mask) -> Floats:
+    """Areas (px) of the connected pieces of at least 12 px of a mask (y, x)."""
+    areas = np.bincount(label(inside, connectivity=1).ravel())[1:]
+    return areas[areas >= 12].astype(np.float64)
 
 
 def depth_px(mask: Mask) -> npt.NDArray[np.float32]:
@@ -76,13 +221,13 @@ def depth_px(mask: Mask) -> npt.NDArray[np.float32]:
 def drawn_widths_px(mask: Mask) -> Floats:
     """Width of what is drawn at each pixel of its midline (twice the distance to the edge), mask (y, x)."""
     ridge = skeletonize(mask)
-    return np.asarray(2.0 * ndimage.distance_transform_edt(mask)[ridge])
+    distance = edt.edt(np.ascontiguousarray(mask).view(np.uint8), black_border=False)
+    return np.asarray(2.0 * distance[ridge], np.float64)
 
 
-def darkest_depth_px(parts: Sequence[tuple[Image, Mask]]) -> float | None:
-    """Depth below the masks' outline at which the mean grey is least, to a fraction of a pixel; None if unclear."""
-    grey = np.concatenate([images[mask] for images, mask in parts])
-    depth = np.concatenate([depth_px(mask)[mask] for _, mask in parts])
+def darkest_depth_px(images: Image, mask: Mask) -> float | None:
+    """Depth below the mask's outline at which the mean grey is least, to a fraction of a pixel; None if unclear."""
+    grey, depth = images[mask], depth_px(mask)[mask]
     centres = np.arange(1.0, 12.0)
     means = []
     for centre in centres:
@@ -97,12 +242,7 @@ def darkest_depth_px(parts: Sequence[tuple[Image, Mask]]) -> float | None:
     return float(centres[least] + 0.5 * (before - after) / (before - 2.0 * at + after))
 
 
-def _blob_sizes(mask: Mask) -> tuple[list[float], list[float]]:
-    regions = [region for region in regionprops(label(mask)) if region.area >= 12]
-    return [r.equivalent_diameter_area for r in regions], [r.axis_minor_length for r in regions]
-
-
-def profile_greys(image: npt.NDArray[Any], inside: Mask) -> Floats:
+def profile_greys(image: npt.NDArray[np.uint8], inside: Mask) -> Floats:
     """Mean grey of each connected piece of `inside` (y, x) of at least 150 px, the profiles of cells."""
     pieces = label(inside, connectivity=1)
     area = np.bincount(pieces.ravel())
@@ -112,111 +252,45 @@ def profile_greys(image: npt.NDArray[Any], inside: Mask) -> Floats:
     return np.asarray(total[large] / area[large])
 
 
-@dataclass(frozen=True)
-class TextureSums:
-    """Sums (lags,) of products of high-passed grey over pairs of deep pixels, and the pairs' number, per axis."""
-
-    sums: dict[str, Floats]
-    counts: dict[str, Floats]
-
-    def __add__(self, other: TextureSums) -> TextureSums:
-        return TextureSums(
-            {axis: self.sums[axis] + other.sums[axis] for axis in "xyz"},
-            {axis: self.counts[axis] + other.counts[axis] for axis in "xyz"},
-        )
-
-    def autocovariance(self, axis: str) -> Floats:
-        """Mean product at each lag, shape (lags,); 0 where there was no pair."""
-        return np.asarray(self.sums[axis] / np.maximum(self.counts[axis], 1.0))
-
-
-def texture_sums(images: Image, deep: Mask) -> TextureSums:
-    """Texture of the pixels `deep` in a run of neighbouring slices, both (n, y, x)."""
-    # Smoothed inside the mask alone: a membrane beyond its edge would leak in otherwise.
-    sigma = (0, TEXTURE_SCALE_PX, TEXTURE_SCALE_PX)
-    weight = ndimage.gaussian_filter(deep.astype(np.float32), sigma, truncate=3.0)
-    smooth = ndimage.gaussian_filter(np.where(deep, images, 0).astype(np.float32), sigma, truncate=3.0)
-    rest = np.where(deep, images - smooth / np.maximum(weight, 1e-6), 0).astype(np.float32)
-    sums, counts = {}, {}
-    for axis, name, lags in ((2, "x", PLANE_LAGS), (1, "y", PLANE_LAGS), (0, "z", SLICE_LAGS)):
-        moved, where = np.moveaxis(rest, axis, 0), np.moveaxis(deep, axis, 0)
-        sums[name] = np.array([float((moved[:-lag] * moved[lag:]).sum(dtype=np.float64)) for lag in lags])
-        counts[name] = np.array([float((where[:-lag] & where[lag:]).sum()) for lag in lags])
-    return TextureSums(sums, counts)
+# How far a number may be off, by the first words of its name: a share of the real value and a least amount. Greys
+# are met within levels, correlations within hundredths, logarithms of power within a fifth.
+_TOLERANCES: Mapping[str, tuple[float, float]] = {
+    "grey sd": (0.03, 0.5),
+    "grey": (0.0, 3.0),
+    "noise": (0.05, 0.2),
+    "autocorrelation z": (0.05, 0.03),
+    "autocorrelation": (0.025, 0.01),
+    "spectrum": (0.0, 0.2),
+    "texture": (0.05, 0.002),
+    "sections": (0.3, 0.3),
+    "blur": (0.05, 0.1),
+    "class cytoplasm: spread": (0.1, 0.5),
+    "class": (0.0, 3.0),
+    "share": (0.05, 0.002),
+    "size": (0.05, 0.2),
+}
 
 
-def measure_appearance(runs: Sequence[tuple[Image, Image]]) -> Appearance:
-    """Appearance of runs of neighbouring slices: pairs of images and bit fields, uint8 (n, y, x).
+def tolerance(name: str, real: float) -> float:
+    """How far a simulated number of this name may be from a real one before it counts as a miss of 1."""
+    relative, least = next(pair for start, pair in _TOLERANCES.items() if name.startswith(start))
+    return max(relative * abs(real), least)
 
-    Raises ValueError when a pair's shapes differ or there is no run.
-    """
-    if not runs:
-        raise ValueError("there are no slices to measure")
-    for images, field in runs:
-        if images.shape != field.shape or images.ndim != 3:
-            raise ValueError(f"images have shape {images.shape}, labels {field.shape}; both must be n, y, x")
-        if images.dtype != np.uint8:
-            raise ValueError(f"grey levels must be uint8, these are {images.dtype}")
 
-    greys = np.concatenate([images.ravel() for images, _ in runs])
-    bits = np.concatenate([field.ravel() for _, field in runs])
+def misses(real: Mapping[str, float], simulated: Mapping[str, float]) -> dict[str, float]:
+    """Simulated minus real in units of the tolerance, for the names that both have, in the order of `real`."""
+    return {n: (simulated[n] - value) / tolerance(n, value) for n, value in real.items() if n in simulated}
 
-    def mean_where(mask: Mask) -> float | None:
-        return float(greys[mask].mean()) if mask.sum() >= 50 else None
 
-    unlabelled_depth = [depth_px(field == 0) for _, field in runs]
-    deep = [(images, depth > DEEP_PX) for (images, _), depth in zip(runs, unlabelled_depth, strict=True)]
-    below_edge = np.concatenate([images[depth > 5] for (images, _), depth in zip(runs, unlabelled_depth, strict=True)])
-    smooth = [ndimage.gaussian_filter(images.astype(np.float32), (0, 4, 4)) for images, _ in runs]
-    profiles = np.concatenate(
-        [
-            profile_greys(image, depth > DEEP_PX / 2)
-            for (images, _), depths in zip(runs, unlabelled_depth, strict=True)
-            for image, depth in zip(images[::4], depths[::4], strict=True)
-        ]
-    )
-    quartiles = np.percentile(profiles, (25, 75)) if profiles.size >= 20 else None
+def loss(real: Mapping[str, float], simulated: Mapping[str, float]) -> float:
+    """Root of the mean square miss over groups of numbers: each group counts once, however many numbers it has."""
+    groups: dict[str, list[float]] = {}
+    for name, miss in misses(real, simulated).items():
+        groups.setdefault(group_of(name), []).append(miss**2)
+    return float(np.sqrt(np.mean([np.mean(squares) for squares in groups.values()])))
 
-    slices = [plane for _, field in runs for plane in field[:: max(1, len(field) // 5)]]
 
-    def median_width(bit: int) -> float | None:
-        widths = np.concatenate([drawn_widths_px((plane >> bit) & 1 > 0) for plane in slices])
-        return float(np.median(widths)) if widths.size >= 50 else None
-
-    def median_blob(bit: int, which: int) -> float | None:
-        sizes = [size for plane in slices for size in _blob_sizes((plane >> bit) & 1 > 0)[which]]
-        return float(np.median(sizes)) if len(sizes) >= 5 else None
-
-    texture = reduce(operator.add, (texture_sums(images, inside) for images, inside in deep))
-
-    def texture_along(axis: str) -> tuple[float, ...] | None:
-        enough = (texture.counts[axis] >= 1000).all()
-        return tuple(texture.autocovariance(axis).tolist()) if enough else None
-
-    neighbours = [images for images, _ in runs if len(images) > 1]
-    try:
-        spot = gaussian_spot_px(neighbours)
-    except ValueError:  # single slices, or too small or too blurred ones: the rest can still be measured
-        spot = None
-
-    return Appearance(
-        mitochondrion=mean_where((bits & 3) == 1),
-        mitochondrial_boundary=mean_where((bits & 2) > 0),
-        membrane=mean_where((bits & 4) > 0),
-        psd=mean_where((bits & 8) > 0),
-        vesicle=mean_where((bits & 16) > 0),
-        myelin_sheath=mean_where((bits & 32) > 0),
-        cytoplasm=float(np.median(below_edge)) if below_edge.size >= 50 else None,
-        cytoplasm_spread=float(quartiles[1] - quartiles[0]) / 1.349 if quartiles is not None else None,
-        brightest=float(np.percentile(np.concatenate([s.ravel() for s in smooth]), 99.9)),
-        spot_y_px=spot[0] if spot else None,
-        spot_x_px=spot[1] if spot else None,
-        texture_x=texture_along("x"),
-        texture_y=texture_along("y"),
-        texture_z=texture_along("z"),
-        membrane_width_px=median_width(2),
-        boundary_width_px=median_width(1),
-        vesicle_diameter_px=median_blob(4, 0),
-        psd_width_px=median_blob(3, 1),
-        mitochondrial_edge_px=darkest_depth_px([(images[::4], (field[::4] & 1) > 0) for images, field in runs]),
-    )
+def group_of(name: str) -> str:
+    """The group a number is weighed in: the first word of its name, and the axis of a correlation or spectrum."""
+    words = name.split()
+    return " ".join(words[:2]) if words[0] in ("autocorrelation", "spectrum") else words[0]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 from scipy import ndimage
 from skimage.feature import graycomatrix, graycoprops
 
@@ -21,7 +22,7 @@ from .annotator import CLASS_NAMES
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
-LAGS = (1, 2, 4, 8)
+LAGS = tuple(range(1, 9))
 
 _IMMERKAER_MASK = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])
 
@@ -46,34 +47,11 @@ class ClassGrey:
     share: float
 
 
-@dataclass(frozen=True)
-class ImageStatistics:
-    """Statistics of a set of slices, each the mean over slices.
-
-    autocorrelation_x and _y are at lags 1, 2, 4, 8 px; slice_correlation is that of neighbouring slices, or
-    None for a single one; noise_sigma is Immerkær's.
-    """
-
-    mean: float
-    sd: float
-    texture: Texture
-    noise_sigma: float
-    autocorrelation_x: tuple[float, ...]
-    autocorrelation_y: tuple[float, ...]
-    slice_correlation: float | None
-    slices: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain mapping for JSON."""
-        return asdict(self)
-
-
-def _checked_image(image: npt.NDArray[Any], dimensions: int) -> npt.NDArray[Any]:
-    if image.ndim != dimensions:
-        raise ValueError(f"an image of {dimensions} dimensions is needed, this one has shape {image.shape}")
+def _checked_image(image: npt.NDArray[Any]) -> None:
+    if image.ndim != 2:
+        raise ValueError(f"an image of 2 dimensions is needed, this one has shape {image.shape}")
     if image.dtype != np.uint8:
         raise ValueError(f"grey levels must be uint8, these are {image.dtype}")
-    return image
 
 
 def immerkaer_sigma(image: npt.NDArray[Any]) -> float:
@@ -89,10 +67,11 @@ def autocorrelation(image: npt.NDArray[Any], axis: int, lags: Sequence[int] = LA
     values = np.moveaxis(image.astype(np.float64), axis, -1)
     if max(lags) >= values.shape[-1]:
         raise ValueError(f"a lag of {max(lags)} does not fit an image of {values.shape[-1]} pixels")
-    return tuple(_correlation(values[..., :-lag], values[..., lag:]) for lag in lags)
+    return tuple(correlation(values[..., :-lag], values[..., lag:]) for lag in lags)
 
 
-def _correlation(first: Floats, second: Floats) -> float:
+def correlation(first: Floats, second: Floats) -> float:
+    """Correlation coefficient of two arrays of one shape; nan if either is flat."""
     a, b = first - first.mean(), second - second.mean()
     scale = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
     return float((a * b).sum() / scale) if scale > 0.0 else math.nan
@@ -100,7 +79,7 @@ def _correlation(first: Floats, second: Floats) -> float:
 
 def texture(image: Image) -> Texture:
     """Texture of a uint8 image (y, x) from its co-occurrence matrix; entropy in bits."""
-    _checked_image(image, 2)
+    _checked_image(image)
     angles = (0.0, math.pi / 4, math.pi / 2, 3 * math.pi / 4)
     matrix = graycomatrix(image, (1,), angles, levels=256, symmetric=True, normed=True)
     properties = [float(graycoprops(matrix, p).mean()) for p in ("contrast", "homogeneity", "energy", "correlation")]
@@ -127,6 +106,44 @@ def radial_power_spectrum(image: npt.NDArray[Any], bins: int = 32) -> tuple[Floa
     total = np.bincount(which[inside], power.ravel()[inside], minlength=bins)
     count = np.bincount(which[inside], minlength=bins)
     return 0.5 * (edges[1:] + edges[:-1]), total / np.maximum(count, 1)
+
+
+def line_spectrum(image: npt.NDArray[Any], axis: int, bands: Sequence[float]) -> Floats:
+    """Mean power (len(bands) - 1,) between the frequencies `bands` (cycles per pixel) of lines along an axis.
+
+    A Hann window is laid on each line, its mean taken off; white noise of variance v has power v. nan in a band that
+    holds no frequency of lines so short.
+    """
+    lines = np.moveaxis(image, axis, -1).astype(np.float32)
+    length = lines.shape[-1]
+    window = np.hanning(length).astype(np.float32)
+    window /= np.sqrt((window**2).mean())
+    power = np.abs(scipy.fft.rfft((lines - lines.mean(axis=-1, keepdims=True)) * window)) ** 2 / length
+    mean = power.reshape(-1, power.shape[-1]).mean(axis=0)
+    frequency = np.fft.rfftfreq(length)
+    inside = [(frequency >= low) & (frequency < high) for low, high in pairwise(bands)]
+    return np.array([mean[band].mean() if band.any() else np.nan for band in inside])
+
+
+def noise_by_grey(images: Image, parts: int = 3) -> Floats:
+    """Noise variance (grey²) in the darkest … brightest part of the pixels of slices (n, y, x), shape (parts,).
+
+    Noise is told by fourth differences along both axes, which see next to nothing of structure that a spot of 2 px
+    or more has blurred. Pixels are sorted by their smoothed grey, so as not to sort them by their noise.
+    """
+    residual, local = noise_residual(images)
+    edges = np.quantile(local, np.linspace(0.0, 1.0, parts + 1))
+    which = np.clip(np.searchsorted(edges, local.ravel(), side="right") - 1, 0, parts - 1)
+    total, count = (np.bincount(which, weights, minlength=parts) for weights in (residual.ravel(), None))
+    return np.asarray(total / np.maximum(count, 1))
+
+
+def noise_residual(images: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Squared fourth differences, scaled to the variance of white noise, and smoothed grey; both (n, y, x)."""
+    planes = images.astype(np.float32)
+    fourth = np.array([1.0, -4.0, 6.0, -4.0, 1.0], np.float32) / np.sqrt(np.float32(70.0))
+    rest = ndimage.convolve1d(ndimage.convolve1d(planes, fourth, axis=1), fourth, axis=2)
+    return rest**2, ndimage.gaussian_filter(planes, (0, 3, 3), truncate=2.5)
 
 
 def gaussian_spot_px(runs: Sequence[Image]) -> tuple[float, float]:
@@ -160,26 +177,6 @@ def gaussian_spot_px(runs: Sequence[Image]) -> tuple[float, float]:
         slope = np.polyfit(k[left] ** 2, np.log(k[left] ** 3 * power[left]), 1)[0]
         widths.append(2.0 * math.sqrt(2.0 * math.log(2.0)) * math.sqrt(max(-slope, 0.0)) / (2.0 * math.pi))
     return widths[0], widths[1]
-
-
-def measure(images: Image) -> ImageStatistics:
-    """Statistics of uint8 slices (n, y, x) that are taken as neighbours in order."""
-    _checked_image(images, 3)
-    textures = [texture(image) for image in images]
-    mean_texture = Texture(**{key: float(np.mean([getattr(t, key) for t in textures])) for key in asdict(textures[0])})
-    pairs = zip(images[:-1].astype(np.float64), images[1:].astype(np.float64), strict=True)
-    between = [_correlation(a, b) for a, b in pairs]
-    by_x, by_y = (np.mean([autocorrelation(image, axis) for image in images], axis=0) for axis in (1, 0))
-    return ImageStatistics(
-        mean=float(images.mean()),
-        sd=float(np.mean([image.std() for image in images])),
-        texture=mean_texture,
-        noise_sigma=float(np.mean([immerkaer_sigma(image) for image in images])),
-        autocorrelation_x=tuple(by_x.tolist()),
-        autocorrelation_y=tuple(by_y.tolist()),
-        slice_correlation=float(np.mean(between)) if between else None,
-        slices=len(images),
-    )
 
 
 def class_greys(images: npt.NDArray[Any], annotation: Image) -> dict[str, ClassGrey]:

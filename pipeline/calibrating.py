@@ -1,0 +1,209 @@
+"""`neuropil calibrate`: a profile fitted to a real stack, and what slices that were kept aside say of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from neuropil.simulate.annotator import AnnotatorStyle
+from neuropil.simulate.appearance import Run, drawn_bits, measure_appearance
+from neuropil.simulate.calibration import Calibration, calibrate
+from neuropil.simulate.look import Look, Specimen, observe
+from neuropil.simulate.materials import PLASMA_MEMBRANE_NM, load_materials, load_structures
+from neuropil.simulate.microscope import FibSem, SbfSem
+from neuropil.simulate.profile import Profile
+from neuropil.simulate.sstem import SsTem
+from neuropil.simulate.two_sample import two_sample_auc
+from neuropil.tissue.parameters import TissueParameters
+from neuropil.voxelize.replacement import replacing
+from neuropil.voxelize.volume import Triple
+
+from .calibration_report import Comparison, write_calibration_report
+from .imaging_job import named_microscope
+from .real_stack import RealStack, read_real_stack
+from .specimens import load_specimen
+
+Step = Callable[[str], None]
+
+# Seeds of the tissue that is fitted with, and of other tissue for the comparison with slices kept aside.
+FIT_SEEDS, TEST_SEEDS = range(1, 5), range(101, 105)
+# Widest sides of a specimen, in µm and in pixels, and how many slices or sections it has.
+SIDE_UM, SIDE_PX, SLICES, SECTIONS = 2.6, 460, 20, 10
+# Sections are imaged from voxels about so deep.
+FINE_NM = 10.0
+# Shares of a stack's slices, from its first on, that are fitted to and kept aside where nothing else is said.
+FIT_SHARE, HELD_OUT_SHARE = 0.6, 0.3
+# Slices of the real stack, and of each block, that are compared in the end.
+COMPARED = 30
+# Keys of noise for the comparison, other than those fitted with.
+_TEST_KEY = 1000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for; ranges are of slice numbers, None for the usual share."""
+
+    real: str
+    labels: str | None
+    microscope: str
+    tissue: str
+    voxel_size_nm: Triple | None
+    fit: range | None
+    held_out: range | None
+
+
+def calibrate_to_files(request: Request, output: Path, folder: Path, seed: int, step: Step) -> dict[str, Any]:
+    """Write the profile `output`, and report.html, metrics.json and the tissue's blocks to `folder`; the metrics.
+
+    Raises ValueError in one sentence for real images that cannot be calibrated by.
+    """
+    stack = read_real_stack(request.real, request.labels, request.voxel_size_nm)
+    fit, held_out = _split(stack, request)
+    start = _start(stack, request.microscope)
+    parameters, shape, size_nm = _tissue(stack, request.tissue, start)
+    step(f"{sum(len(r.images) for r in fit)} slices to fit to, {sum(len(r.images) for r in held_out)} kept aside")
+    blocks = folder / "blocks"
+    specimens = [load_specimen(parameters, shape, size_nm, k, blocks) for k in FIT_SEEDS]
+    step(f"{len(specimens)} blocks of virtual tissue of {' × '.join(map(str, shape))} voxels")
+    found = calibrate(fit, specimens, load_structures(), start, seed, step=step)
+    others = [load_specimen(parameters, shape, size_nm, k, blocks) for k in TEST_SEEDS]
+    comparison = _compare(fit, held_out, others, start, found.look, seed)
+    step(f"kept aside: AUC {comparison.auc['after']:.2f}, real against real {comparison.auc['real_fit']:.2f}")
+    metrics = _metrics(request, stack, found, comparison)
+    provenance = _provenance(request, stack, parameters, found, metrics)
+    profile = found.look.profile(output.stem, provenance)
+    write_profile(profile, output)
+    write_calibration_report(profile.name, comparison, metrics, folder)
+    with replacing(folder / "metrics.json") as file:
+        file.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    return metrics
+
+
+def write_profile(profile: Profile, path: Path) -> None:
+    """A profile as YAML; it appears whole or not at all."""
+    with replacing(path) as file:
+        text = yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False, width=110)
+        file.write_text(text, encoding="utf-8")
+
+
+def slice_range(text: str | None, option: str) -> range | None:
+    """`A:B` for slices A to B - 1. Raises ValueError for anything else."""
+    if text is None:
+        return None
+    first, colon, last = text.partition(":")
+    if not colon or not all(end.isascii() and end.isdigit() for end in (first, last)) or int(first) >= int(last):
+        raise ValueError(f"{option} is {text!r}, but it has to be A:B, slices A to B - 1")
+    return range(int(first), int(last))
+
+
+def _ranges(stack: RealStack, request: Request) -> tuple[range, range]:
+    """Numbers of the slices to fit to and of those kept aside; with a gap between them where the user names neither."""
+    first, count = stack.numbers[0], stack.numbers[-1] + 1 - stack.numbers[0]
+    fit = request.fit or range(first, first + round(FIT_SHARE * count))
+    return fit, request.held_out or range(first + round((1.0 - HELD_OUT_SHARE) * count), first + count)
+
+
+def _split(stack: RealStack, request: Request) -> tuple[list[Run], list[Run]]:
+    """Runs to fit to and runs kept aside."""
+    fit, aside = _ranges(stack, request)
+    if set(fit) & set(aside):
+        raise ValueError(
+            f"slices {fit.start}:{fit.stop} to fit to and {aside.start}:{aside.stop} kept aside overlap; they must not"
+        )
+    for numbers in (fit, aside):
+        runs = stack.runs(numbers)
+        if sum(len(run.images) for run in runs) < 4 or not any(len(run.images) > 1 for run in runs):
+            raise ValueError(
+                f"{stack.source} has too few slices numbered {numbers.start}:{numbers.stop}; each of the two parts "
+                "needs 4, some of them neighbours"
+            )
+    return stack.runs(fit), stack.runs(aside)
+
+
+def _start(stack: RealStack, microscope: str) -> Look:
+    instrument = named_microscope(microscope)
+    if isinstance(instrument, SsTem):
+        instrument = instrument.model_copy(update={"section_thickness_nm": stack.voxel_size_nm[0]})
+    elif not isinstance(instrument, FibSem | SbfSem):
+        raise ValueError(
+            f"{microscope} is of modality {instrument.modality}, but calibrated are electron microscopes: "
+            "fibsem, sbfsem and sstem"
+        )
+    return Look(instrument, load_materials(), PLASMA_MEMBRANE_NM, AnnotatorStyle())
+
+
+def _tissue(stack: RealStack, preset: str, start: Look) -> tuple[TissueParameters, tuple[int, int, int], Triple]:
+    """Parameters of tissue for the stack, and the shape and size of the voxels (z, y, x) it is imaged from."""
+    _, *plane_nm = stack.voxel_size_nm
+    height, width = (
+        min(count, SIDE_PX, int(1000 * SIDE_UM / nm))
+        for count, nm in zip(stack.images.shape[1:], plane_nm, strict=True)
+    )
+    if isinstance(start.microscope, SsTem):
+        thickness = start.microscope.section_thickness_nm
+        per_section = max(2, round(thickness / FINE_NM))
+        depth, fine_nm = SECTIONS * per_section, thickness / per_section
+    else:
+        depth, fine_nm = SLICES, stack.voxel_size_nm[0]
+    shape, size_nm = (depth, height, width), (fine_nm, plane_nm[0], plane_nm[1])
+    z_um, y_um, x_um = (count * nm / 1000 for count, nm in zip(shape, size_nm, strict=True))
+    if min(y_um, x_um) < 0.5 or min(height, width) < 64:
+        raise ValueError(
+            f"{stack.source} is {x_um:.2f} × {y_um:.2f} µm and {width} × {height} pixels; calibration needs slices of "
+            "0.5 µm and 64 pixels at least"
+        )
+    # A thinner block has no room for neurites to run through.
+    parameters = TissueParameters(preset=preset, size_um=(x_um + 0.05, y_um + 0.05, max(z_um + 0.05, 0.3)))
+    return parameters, shape, size_nm
+
+
+def _compare(
+    fit: Sequence[Run], held_out: Sequence[Run], others: Sequence[Specimen], start: Look, end: Look, seed: int
+) -> Comparison:
+    """What slices kept aside and tissue that fitted nothing say of start and end."""
+    drawn, structures, key = drawn_bits(fit), load_structures(), seed + _TEST_KEY
+    before, after = (observe(others, structures, look, drawn, key) for look in (start, end))
+    sets = {"real": held_out, "real_fit": fit, "before": before, "after": after}
+    numbers = {name: measure_appearance(runs, COMPARED) for name, runs in sets.items()}
+    planes = {name: [run.images for run in runs] for name, runs in sets.items()}
+    auc = {name: two_sample_auc(planes["real"], planes[name], seed) for name in ("before", "after", "real_fit")}
+    return Comparison(numbers, auc, held_out, before, after)
+
+
+def _metrics(request: Request, stack: RealStack, found: Calibration, comparison: Comparison) -> dict[str, Any]:
+    return {
+        "real": request.real,
+        "voxel_size_nm": list(stack.voxel_size_nm),
+        "tolerances_off": [round(value, 3) for value in found.losses],
+        "held_out": {name: _rounded(numbers) for name, numbers in comparison.numbers.items()},
+        "auc": _rounded(comparison.auc),
+    }
+
+
+def _rounded(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.5g}") for name, value in numbers.items()}
+
+
+def _provenance(
+    request: Request, stack: RealStack, parameters: TissueParameters, found: Calibration, metrics: dict[str, Any]
+) -> dict[str, Any]:
+    """Where a profile comes from: data, slices, tissue, start, and how near it came to what it was fitted to."""
+    fit, held_out = _ranges(stack, request)
+    return {
+        "real": Path(request.real).name,
+        "voxel_size_nm": list(stack.voxel_size_nm),
+        "slices_fitted_to": [n for n in stack.numbers if n in fit],
+        "slices_kept_aside": [n for n in stack.numbers if n in held_out],
+        "labels": stack.labels is not None,
+        "tissue": parameters.model_dump(mode="json"),
+        "tissue_seeds": list(FIT_SEEDS),
+        "start": request.microscope,
+        "fitted": {"real": _rounded(found.real), "simulated": _rounded(found.after)},
+        "tolerances_off": metrics["tolerances_off"],
+        "auc": metrics["auc"],
+    }
