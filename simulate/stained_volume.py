@@ -14,6 +14,14 @@ from .materials import MaterialTable, cell_deviate
 Plane = npt.NDArray[np.float32]
 
 
+@numba.njit(cache=True, nogil=True)
+def _note(ids: npt.NDArray[np.uint8], there: npt.NDArray[np.bool_]) -> None:
+    """Marks the ids (y, x) that occur: many times as fast as counting them, which takes 64-bit copies."""
+    for row in ids:
+        for one in row:
+            there[one] = True
+
+
 def check_block(materials: Volume, membrane: Volume, instances: Volume, table: MaterialTable) -> None:
     """Raises ValueError where the three volumes disagree or hold a material that the table lacks."""
     for name, volume, kind in (
@@ -30,9 +38,10 @@ def check_block(materials: Volume, membrane: Volume, instances: Volume, table: M
         if volume.voxel_size_nm != materials.voxel_size_nm or volume.origin_nm != materials.origin_nm:
             raise ValueError(f"{name} and materials differ in voxel size or origin; they must agree")
     known = {material.id for material in table.materials.values()}
-    # Slice by slice, because bincount copies its input to 64 bits.
-    there = np.flatnonzero(sum(np.bincount(plane.ravel(), minlength=256) for plane in materials.data))
-    unknown = [int(i) for i in there if int(i) not in known]
+    there = np.zeros(256, np.bool_)
+    for plane in materials.data:
+        _note(np.ascontiguousarray(plane), there)
+    unknown = [int(i) for i in np.flatnonzero(there) if int(i) not in known]
     if unknown:
         raise ValueError(f"the material table has no material with id {unknown[0]}, which the block holds")
 

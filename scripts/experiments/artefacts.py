@@ -15,6 +15,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from neuropil.simulate.fibsem import image_fibsem
 from neuropil.simulate.imaging import load_microscope
@@ -105,7 +106,10 @@ def main() -> None:
         axis.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set_title(title, fontsize=9)
     figure.tight_layout()
-    figure.savefig(arguments.output, dpi=85)
+    figure.set_dpi(85)
+    figure.canvas.draw()
+    drawn = Image.fromarray(np.asarray(figure.canvas.buffer_rgba()))
+    drawn.convert("L").save(arguments.output, optimize=True)
     print(arguments.output)
 
 
