@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from neuropil.morphology.typed_yaml import validation_sentence
 from neuropil.simulate.fibsem import Micrograph
+from neuropil.simulate.fluorescence import LightMicroscope, image_filled_cells
 from neuropil.simulate.imaging import Microscope, image_block, labels_on_image, load_microscope
+from neuropil.tissue.circuit import VESSEL_KIND
 from neuropil.voxelize.block_files import BlockFiles, read_block
 from neuropil.voxelize.replacement import replacing
 from neuropil.voxelize.volume_files import HDF5_NAME, write_volume
@@ -56,6 +58,8 @@ def parameters_file(output: str) -> Path:
 
 
 def _imaged(tissue: BlockFiles, look: Appearance, microscope: Microscope, seed: int) -> Micrograph:
+    if isinstance(microscope, LightMicroscope) and "volume_fraction" in tissue.labels:
+        return _circuit_imaged(tissue, look, microscope, seed)
     lacking = [name for name in ("materials", "membrane", "instances") if name not in tissue.labels]
     if lacking:
         raise ValueError(
@@ -72,4 +76,17 @@ def _imaged(tissue: BlockFiles, look: Appearance, microscope: Microscope, seed: 
         microscope,
         np.random.default_rng(seed),
         recorded_stain_scale(tissue.manifest),
+    )
+
+
+def _circuit_imaged(tissue: BlockFiles, look: Appearance, microscope: LightMicroscope, seed: int) -> Micrograph:
+    """Cells of a circuit filled with what dendroplasm holds of fluorophore; its vessels hold none."""
+    vessels = frozenset(int(cell["id"]) for cell in tissue.manifest["cells"] if cell["kind"] == VESSEL_KIND)
+    return image_filled_cells(
+        tissue.volume("instances"),
+        tissue.volume("volume_fraction"),
+        look.materials["dendroplasm"].fluorophore_umol_per_l,
+        vessels,
+        microscope,
+        np.random.default_rng(seed),
     )

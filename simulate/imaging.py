@@ -16,6 +16,7 @@ from neuropil.voxelize.volume import Triple, Volume
 
 from . import fibsem, sstem
 from .fibsem import Micrograph, image_fibsem
+from .fluorescence import Confocal, LightMicroscope, TwoPhoton, Widefield, image_fluorescence, sample_grid
 from .materials import MaterialTable, read_asset
 from .microscope import BlockFaceSem, FibSem, SbfSem
 from .section_artefacts import reach_nm
@@ -29,11 +30,16 @@ def _modality(value: Any) -> Any:
 
 
 Microscope = Annotated[
-    Annotated[FibSem, Tag("fibsem")] | Annotated[SbfSem, Tag("sbfsem")] | Annotated[SsTem, Tag("sstem")],
+    Annotated[FibSem, Tag("fibsem")]
+    | Annotated[SbfSem, Tag("sbfsem")]
+    | Annotated[SsTem, Tag("sstem")]
+    | Annotated[Widefield, Tag("widefield")]
+    | Annotated[Confocal, Tag("confocal")]
+    | Annotated[TwoPhoton, Tag("two_photon")],
     Discriminator(
         _modality,
         custom_error_type="modality",
-        custom_error_message="modality has to be one of fibsem, sbfsem and sstem",
+        custom_error_message="modality has to be one of fibsem, sbfsem, sstem, widefield, confocal and two_photon",
     ),
 ]
 
@@ -59,6 +65,8 @@ def image_block(
     block = (materials, membrane, instances, table)
     if isinstance(microscope, SsTem):
         return image_sstem(*block, microscope, rng, stain_scale)
+    if isinstance(microscope, LightMicroscope):
+        return image_fluorescence(*block, microscope, rng, stain_scale)
     return image_fibsem(*block, microscope, rng, stain_scale)
 
 
@@ -66,13 +74,20 @@ def labels_on_image(labels: Volume, micrograph: Micrograph, microscope: Microsco
     """Labels (z, y, x) of the block that a micrograph shows, on the micrograph's voxels."""
     if isinstance(microscope, SsTem):
         return labels_on_sections(labels, microscope, micrograph.parameters["key"])
+    if isinstance(microscope, LightMicroscope):
+        return sample_grid(microscope, labels).labels(labels)
     return labels
 
 
 def blur_reach(microscope: Microscope, voxel_size_nm: Triple) -> tuple[int, int, int]:
-    """How many voxels (z, y, x) away materials still change a voxel's grey: the margin a tile needs."""
+    """How many voxels (z, y, x) away materials still change an electron micrograph: the margin a tile needs.
+
+    Raises ValueError for other microscopes, whose blocks are imaged whole.
+    """
     if isinstance(microscope, SsTem):
         return sstem.blur_reach(microscope, voxel_size_nm)
+    if not isinstance(microscope, BlockFaceSem):
+        raise ValueError(f"a microscope of modality {microscope.modality} takes no tiles; it images a block whole")
     return fibsem.blur_reach(microscope, voxel_size_nm)
 
 
