@@ -38,6 +38,7 @@ from .materials import STAINS, MaterialTable, cell_deviate
 from .microscope import FibSem, SbfSem
 from .mosaic import Tiling
 from .point_spread import FWHM_PER_SIGMA
+from .slices import Slices
 from .stained_volume import check_block, first_voxel
 
 Plane = npt.NDArray[np.float32]
@@ -439,7 +440,7 @@ class _BlockFace:
         stain_scale: npt.NDArray[np.floating] | None,
     ) -> None:
         check_block(materials, membrane, instances, table)
-        self._volumes = (materials.data, membrane.data, instances.data)
+        self._volumes = tuple(Slices(volume.data) for volume in (materials, membrane, instances))
         self._microscope, self._key = microscope, key
         self._size_nm, self._first = materials.voxel_size_nm, first_voxel(materials)
         self.shape = materials.shape_zyx
@@ -487,7 +488,7 @@ class _BlockFace:
         for index in run:
             for noise, plane in zip(self._grains, (fine, coarse), strict=True):
                 noise.slice_at(index, plane)
-            slices = (np.ascontiguousarray(volume[index]) for volume in self._volumes)
+            slices = (volume[index] for volume in self._volumes)
             _backscatter_plane(
                 *slices, fine, coarse, self._cell_key, self._scales, self._contrast, self._bilayer,
                 ring[index % len(ring)],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from neuropil.simulate.fibsem import blur_reach, expected_electrons, image_fibsem, sampled_artefacts
 from neuropil.simulate.imaging import load_microscope
@@ -188,6 +190,21 @@ def test_tiles_agree_with_the_whole_byte_for_byte(microscope: FibSem | SbfSem, b
         there = tuple(slice(s + i.start, s + i.stop) for s, i in zip(start, inner, strict=True))
         assert tile[inner].size > 1000
         assert np.array_equal(tile[inner], whole[there])
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(corner=st.tuples(st.integers(0, 3), st.integers(0, 20), st.integers(0, 20)), cut=st.integers(1, 23))
+def test_any_tiling_gives_the_bytes_of_the_whole(block: Truth, corner: tuple[int, int, int], cut: int) -> None:
+    """Two tiles that share a random cut through the slices, each with the margin that `blur_reach` asks for."""
+    table, microscope = load_materials(), still(**OF_FIB, **ARTEFACTS["scan"], **ARTEFACTS["charging"])
+    part = block.crop(corner, (20, 170, 190))
+    cut = min(cut, 19)
+    margin = blur_reach(microscope, SIZE_NM)[0]
+    whole = picture(part, table, microscope)
+    for first, last in ((0, cut), (cut, 20)):
+        low, high = max(first - margin, 0), min(last + margin, 20)
+        tile = picture(part.crop((low, 0, 0), (high - low, 170, 190)), table, microscope)
+        assert np.array_equal(tile[first - low : last - low], whole[first:last])
 
 
 def test_threads_change_no_byte(block: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
