@@ -37,8 +37,9 @@ from neuropil.simulate.imaging import (
     label_reach_nm,
     labels_on_image,
 )
-from neuropil.simulate.materials import StructureTable, cell_stains, load_structures
+from neuropil.simulate.materials import MaterialTable, StructureTable, cell_stains, load_structures
 from neuropil.simulate.microscope import BlockFaceSem
+from neuropil.simulate.randomisation import profile_inputs
 from neuropil.tissue.block import TissueBlock, build_block
 from neuropil.tissue.block_statistics import WIDEST_GAP_NM, sheets_and_tunnels
 from neuropil.tissue.parameters import TissueParameters
@@ -50,7 +51,7 @@ from neuropil.voxelize.volume import Triple
 
 from .circuit_job import inputs_of_circuit, write_circuit
 from .pictures import grey_rgb, instance_overlay, side_by_side, write_png
-from .recipe import Recipe
+from .recipe import Appearance, Recipe, named_profile
 
 # Voxels (z, y, x) that are in memory with all their intermediate arrays at a time: whole chunks of the arrays on
 # disk, and whole rows where they are not very long, since what lies around a tile is voxelized too.
@@ -130,16 +131,17 @@ def make_block(recipe: Recipe, seed: int, index: int, folder: Path) -> Path:
 
 def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
     # A stage's random numbers do not depend on how many an earlier stage has used.
-    for_tissue, for_image, for_annotator, for_stain = np.random.SeedSequence([seed, index]).spawn(4)
+    for_tissue, for_image, for_annotator, for_stain, for_profile = np.random.SeedSequence([seed, index]).spawn(5)
     tissue = build_block(recipe.tissue, np.random.default_rng(for_tissue))
-    structures = recipe.load_appearance().profile.lined(load_structures())
+    appearance = recipe.load_appearance(np.random.default_rng(for_profile))
+    structures, table = appearance.profile.lined(load_structures()), appearance.materials
     names = {
         "classes": {s.class_id: name for name, s in structures.structures.items()},
-        "materials": {m.id: name for name, m in recipe.load_appearance().materials.materials.items()},
+        "materials": {m.id: name for name, m in table.materials.items()},
     }
     shape = _block_shape(tissue.size_um, recipe.voxel_size_nm)
     image, labels = ARRAY_TYPES[IMAGE], {name: dtype for name, dtype in ARRAY_TYPES.items() if name != IMAGE}
-    grid = ImageGrid.of(recipe.load_appearance().profile.microscope, shape, recipe.voxel_size_nm)
+    grid = ImageGrid.of(appearance.profile.microscope, shape, recipe.voxel_size_nm)
     writer = BlockWriter(folder, grid.shape, grid.voxel_size_nm, image=image, labels=labels, names=names)
     stain_scale = drawn_stain_scale(recipe.tissue, tissue, np.random.default_rng(for_stain))
     _write_cells(tissue, folder)
@@ -152,19 +154,19 @@ def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
         "seed": seed,
         "index": index,
         "versions": {name: version(name) for name in _VERSIONS},
+        "profile": appearance.profile.model_dump(mode="json", exclude={"provenance"}),
         "structures": {name: s.model_dump() for name, s in structures.structures.items()},
-        "cells": _cell_records(tissue, recipe, structures, key, stain_scale),
+        "cells": _cell_records(tissue, table, structures, key, stain_scale),
         "certificates": {name: bool(holds) for name, holds in tissue.certificates.items()},
         "statistics": {name: float(value) for name, value in tissue.statistics.items()},
         "membrane_gaps_nm": _width_histogram(tissue.membrane_gaps_nm),
     }
-    materials = recipe.load_appearance().materials.materials
-    parts = tissue_parts(tissue, structures, {name: material.id for name, material in materials.items()})
+    parts = tissue_parts(tissue, structures, {name: material.id for name, material in table.materials.items()})
     # The meshes of a large block fill gigabytes; from here on the scene alone has them, in its own form.
     del tissue
     scene = Scene(given_away(parts), recipe.voxel_size_nm)
     manifest["microscope"], drawn = _image(
-        recipe, scene, grid, structures, for_image, for_annotator, stain_scale, writer
+        appearance, scene, grid, structures, for_image, for_annotator, stain_scale, writer
     )
     manifest["statistics"] |= drawn
     middle = grid.shape[0] // 2
@@ -203,12 +205,11 @@ def inputs_of_blocks(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe decides a block's bytes, as JSON keeps it, the files that it names included."""
     if recipe.circuit is not None:
         return inputs_of_circuit(recipe)
-    appearance = recipe.load_appearance()
     own = recipe.model_dump(mode="json", include={"tissue", "voxel_size_nm"})
     classes = {key: load_class(name) for key, name in recipe.tissue if key.endswith("_class")}
     look = {
-        "profile": appearance.profile.model_dump(mode="json", exclude={"provenance"}),
-        "materials": appearance.materials.model_dump(mode="json"),
+        "profile": profile_inputs(named_profile(recipe.profile)),
+        "materials": recipe.load_appearance().materials.model_dump(mode="json"),
     }
     return own | look | {key: one.model_dump(mode="json") for key, one in classes.items()}
 
@@ -246,7 +247,7 @@ def drawn_stain_scale(
 
 
 def _cell_records(
-    tissue: TissueBlock, recipe: Recipe, structures: StructureTable, key: int, stain_scale: NDArray[np.float32]
+    tissue: TissueBlock, table: MaterialTable, structures: StructureTable, key: int, stain_scale: NDArray[np.float32]
 ) -> list[dict[str, Any]]:
     """Each cell with the stain that its materials took up: mass fractions of osmium, uranium and lead."""
     materials: dict[int, set[str]] = {cell.id: {"membrane"} for cell in tissue.cells}
@@ -254,7 +255,7 @@ def _cell_records(
         if solid.cell_id in materials:
             materials[solid.cell_id].add(structures[solid.structure].material)
     wanted = {cell: sorted(names) for cell, names in materials.items()}
-    stains = cell_stains(recipe.load_appearance().materials, key, wanted, stain_scale)
+    stains = cell_stains(table, key, wanted, stain_scale)
     return [
         {"id": c.id, "kind": c.kind, "stain_scale": float(stain_scale[c.id]), "stain": stains[c.id]}
         for c in tissue.cells
@@ -271,7 +272,7 @@ def recorded_stain_scale(manifest: Mapping[str, Any]) -> NDArray[np.float32]:
 
 
 def _image(
-    recipe: Recipe,
+    appearance: Appearance,
     scene: Scene,
     grid: ImageGrid,
     structures: StructureTable,
@@ -285,8 +286,7 @@ def _image(
     The block is worked through in tiles. Each is voxelized with a halo as wide as blur and annotators reach, so
     that no face of a tile or of the block shows, and random numbers go by absolute voxel.
     """
-    size_nm = recipe.voxel_size_nm
-    appearance = recipe.load_appearance()
+    size_nm = scene.voxel_size_nm
     profile, materials = appearance.profile, appearance.materials
     microscope = profile.microscope
     halo = _halo(microscope, profile.annotator, size_nm)

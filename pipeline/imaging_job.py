@@ -37,7 +37,8 @@ def image_to_file(
     microscope: name or path of one to take in place of the profile's, whose stains hold in any case. labels: volume
     to which the cell ids are written, on the image's voxels. Raises ValueError where the block does not suit.
     """
-    look = named_appearance(profile)
+    # Apart from the numbers of the image, so that one profile gives the same image as it always did.
+    look = named_appearance(profile, np.random.default_rng([seed, 1]))
     instrument = look.profile.microscope if microscope is None else named_microscope(microscope)
     tissue = read_block(block)
     micrograph = _imaged(tissue, look, instrument, seed)

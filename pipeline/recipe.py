@@ -7,12 +7,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from neuropil.morphology.neuron_class import load_class
 from neuropil.morphology.typed_yaml import read_typed_yaml, validation_sentence
 from neuropil.simulate.materials import MaterialTable, load_materials
-from neuropil.simulate.profile import Profile, load_profile
+from neuropil.simulate.profile import Profile
+from neuropil.simulate.randomisation import RandomisedProfile, load_any_profile
 from neuropil.tissue.circuit_parameters import CircuitParameters
 from neuropil.tissue.parameters import TissueParameters
 from neuropil.train.augmentation import Augmentation
@@ -91,9 +93,9 @@ class Recipe(BaseModel):
             raise ValueError(str(error)) from error
         return self
 
-    def load_appearance(self) -> Appearance:
-        """The profile that the recipe names, with its materials. Raises FileNotFoundError or ValueError."""
-        return named_appearance(self.profile)
+    def load_appearance(self, rng: np.random.Generator | None = None) -> Appearance:
+        """The profile that the recipe names, with its materials, as `named_appearance` gives it."""
+        return named_appearance(self.profile, rng)
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,22 @@ class Appearance:
     materials: MaterialTable
 
 
-def named_appearance(name_or_path: str) -> Appearance:
+def named_profile(name_or_path: str) -> Profile | RandomisedProfile:
     """A shipped profile by name, or one's own by path. Raises FileNotFoundError or ValueError in one sentence."""
     try:
-        profile = load_profile(name_or_path)
+        return load_any_profile(name_or_path)
     except ValidationError as error:
         raise ValueError(f"{name_or_path}: {validation_sentence(error, Profile)}") from error
+
+
+def named_appearance(name_or_path: str, rng: np.random.Generator | None = None) -> Appearance:
+    """How a profile lets tissue look: a randomised one as drawn with `rng`, or in its middle without.
+
+    Raises FileNotFoundError or ValueError in one sentence.
+    """
+    profile = named_profile(name_or_path)
+    if isinstance(profile, RandomisedProfile):
+        profile = profile.middle if rng is None else profile.drawn(rng)
     return Appearance(profile, profile.stained(load_materials()))
 
 

@@ -10,14 +10,13 @@ The loop ends when a round no longer improves the loss.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cma
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, optimize
+from scipy import ndimage
 
 from .annotator import CLASS_NAMES, AnnotatorStyle
 from .appearance import (
@@ -27,10 +26,9 @@ from .appearance import (
     depth_px,
     drawn_bits,
     drawn_numbers,
-    group_of,
     loss,
     measure_appearance,
-    misses,
+    weighted_misses,
 )
 from .detector import noise_function_or_level, set_detector, stain_for_grey
 from .gradient_fit import turn_by_gradient
@@ -55,7 +53,7 @@ LEAST_SQUARES_STEPS = 3
 # Annotators' hands are compared on every so manieth of so many slices of a block.
 DRAWN_SLICES, DRAWN_EVERY = 11, 5
 # Pull of each knob towards where it started, per e-fold: what the images do not decide stays where it was.
-PULL = 0.1
+PULL = 0.03
 
 
 def start_look(real: Sequence[Run], look: Look) -> Look:
@@ -75,16 +73,6 @@ def start_look(real: Sequence[Run], look: Look) -> Look:
     plasm = stain_knob("cytoplasm", STAIN_GROUPS["cytoplasm"])
     stain = stain_for_grey(look.table["dendroplasm"], float(usual), microscope)
     return plasm.turned(replace(look, microscope=microscope), stain)
-
-
-def _weighted(real: Mapping[str, float], found: Mapping[str, float]) -> npt.NDArray[np.float64]:
-    """Misses whose squares sum to one per group of numbers that is off by its tolerance throughout."""
-    counts: dict[str, int] = {}
-    for name in real:
-        counts[group_of(name)] = counts.get(group_of(name), 0) + 1
-    found_misses = misses(real, found)
-    # A number that this look happens not to have (no fifth vesicle) is as far off as is usual for a bad one.
-    return np.array([found_misses.get(name, 5.0) / math.sqrt(counts[group_of(name)]) for name in real])
 
 
 def fit_image(
@@ -107,23 +95,55 @@ def fit_image(
             new = knob.turned(new, value)
         return new
 
-    bounds = np.log([[knob.low for knob in knobs], [knob.high for knob in knobs]])
-    start = np.clip(np.log([max(knob.read(look), 1e-6) for knob in knobs]), bounds[0] + 1e-3, bounds[1] - 1e-3)
+    low, high = np.log([[knob.low for knob in knobs], [knob.high for knob in knobs]])
+    start = np.clip(np.log([max(knob.read(look), 1e-6) for knob in knobs]), low + 1e-3, high - 1e-3)
 
     def residuals(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         new = set_to(values)
         images = [photograph(s, new, seed + k).image.data for k, s in enumerate(specimens)]
         runs = [Run(image, drawing) for image, drawing in zip(images, labels, strict=True)]
         found = measure_appearance(runs, BLOCK_SLICES * len(specimens))
-        return np.concatenate([_weighted(wanted, found), PULL * (values - start)])
+        return np.concatenate([weighted_misses(wanted, found), PULL * (values - start)])
 
-    # One evaluation per knob makes a Jacobian, which least_squares does not count; x is in e-folds.
-    best = optimize.least_squares(residuals, start, bounds=bounds, diff_step=_STEP, max_nfev=steps, loss="soft_l1")
-    return set_to(best.x)
+    return set_to(_damped_least_squares(residuals, start, low, high, steps))
 
 
-# Relative step of a finite difference: large beside a grey level's rounding.
-_STEP = 0.02
+def _damped_least_squares(
+    residuals: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+    values: npt.NDArray[np.float64],
+    low: npt.NDArray[np.float64],
+    high: npt.NDArray[np.float64],
+    steps: int,
+) -> npt.NDArray[np.float64]:
+    """Values between low and high with smaller residuals (Levenberg 1944), by at most so many steps.
+
+    Of each step some dampings are tried. SciPy's trust region begins with steps too long for so few of them.
+    """
+    here = residuals(values)
+    for _ in range(steps):
+        columns = []
+        for k in range(len(values)):
+            moved = values.copy()
+            moved[k] += _STEP if values[k] + _STEP < high[k] else -_STEP
+            columns.append((residuals(moved) - here) / (moved[k] - values[k]))
+        slopes = np.stack(columns, axis=1)
+        normal, downhill = slopes.T @ slopes, -slopes.T @ here
+        scale = float(np.trace(normal)) / len(values)
+        trials = []
+        for damping in _DAMPINGS:
+            step = np.linalg.solve(normal + damping * scale * np.eye(len(values)), downhill)
+            trial = np.clip(values + np.clip(step, -_LONGEST_STEP, _LONGEST_STEP), low, high)
+            trials.append((trial, residuals(trial)))
+        best, there = min(trials, key=lambda pair: float(pair[1] @ pair[1]))
+        if there @ there >= here @ here:
+            break
+        values, here = best, there
+    return values
+
+
+# Of a knob's logarithm: the step of a finite difference, large beside a grey level's rounding, and the longest step.
+_STEP, _LONGEST_STEP = 0.02, 0.5
+_DAMPINGS = (0.003, 0.03, 0.3)
 
 # Fields of the annotators' style that each class's labels decide, with bounds in nm.
 _STYLE_FIELDS: Mapping[str, Mapping[str, tuple[float, float]]] = {
