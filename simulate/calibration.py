@@ -32,7 +32,7 @@ from .appearance import (
 )
 from .detector import noise_function_or_level, set_detector, stain_for_grey
 from .gradient_fit import turn_by_gradient
-from .knobs import MEMBRANE_THICKNESS, STAIN_GROUPS, image_knobs, set_resin, stain_knob
+from .knobs import DWELL_MEMORY, MEMBRANE_THICKNESS, STAIN_GROUPS, image_knobs, set_resin, stain_knob
 from .look import Look, Specimen, annotation, observe, photograph
 from .materials import StructureTable
 from .microscope import FibSem, SbfSem
@@ -102,7 +102,7 @@ def fit_image(
         new = set_to(values)
         images = [photograph(s, new, seed + k).image.data for k, s in enumerate(specimens)]
         runs = [Run(image, drawing) for image, drawing in zip(images, labels, strict=True)]
-        found = measure_appearance(runs, BLOCK_SLICES * len(specimens))
+        found = measure_appearance(runs, BLOCK_SLICES * len(specimens), drawings=False)
         return np.concatenate([weighted_misses(wanted, found), PULL * (values - start)])
 
     return set_to(_damped_least_squares(residuals, start, low, high, steps))
@@ -253,7 +253,7 @@ def calibrate(
         if turn == 0 and isinstance(look.microscope, FibSem | SbfSem):
             labels = [run.labels for run in observe(specimens, structures, look, drawn, seed)]
             knobs = image_knobs(look, specimens[0].truth.materials.voxel_size_nm, drawn)
-            smooth = [knob for knob in knobs if knob.name != MEMBRANE_THICKNESS]
+            smooth = [knob for knob in knobs if knob.name not in (MEMBRANE_THICKNESS, DWELL_MEMORY)]
             look = turn_by_gradient(goal, specimens, labels, look, smooth, seed, GRADIENT_STEPS)
             step(f"round {turn + 1}: microscope and stains by gradients: {loss(goal, seen(look)):.2f} tolerances off")
         look = fit_image(goal, specimens, structures, look, drawn, seed, LEAST_SQUARES_STEPS)

@@ -15,7 +15,9 @@ from .materials import COMPOUND_DENSITY_G_CM3, COMPOUNDS, PLASMA_MEMBRANE_NM
 from .microscope import FibSem, SbfSem
 from .sstem import SsTem, lost_per_nm
 
+# Knobs that the differentiable model has not.
 MEMBRANE_THICKNESS = "thickness of plasma membranes"
+DWELL_MEMORY = "dwell memory"
 
 # Which materials' stain is turned by one knob.
 STAIN_GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -29,9 +31,8 @@ STAIN_GROUPS: Mapping[str, tuple[str, ...]] = {
     "vesicles": ("vesicle_lumen",),
     "myelin": ("myelin",),
 }
-# Which class has to be drawn on the real slices for a group to be told from the rest; the others follow the membrane.
+# Which class has to be drawn on the real slices for a group to be told from the rest; else it follows the membrane.
 DRAWN_AS: Mapping[str, str] = {
-    "mitochondria": "mitochondrion",
     "cristae": "mitochondrion",
     "psd": "psd",
     "vesicles": "vesicle",
@@ -160,6 +161,8 @@ def _detector_knobs(look: Look) -> list[Knob]:
     blank = look.microscope.offset_grey
     return [
         _microscope_knob("energy filter", "energy_filter_share", 0.3, 0.978),
+        # Counted from a tenth, since a logarithm does not reach 0.
+        Knob(DWELL_MEMORY, 0.1, 0.8, lambda k: _block_face(k).dwell_correlation + 0.1, _with_dwell),
         Knob(
             "electrons of resin",
             10.0,
@@ -175,6 +178,11 @@ def _detector_knobs(look: Look) -> list[Knob]:
             lambda k, g: _block_face_resin(k, grey=g),
         ),
     ]
+
+
+def _with_dwell(look: Look, value: float) -> Look:
+    microscope = _block_face(look).model_copy(update={"dwell_correlation": round(max(value - 0.1, 0.0), 4)})
+    return replace(look, microscope=microscope)
 
 
 def _block_face(look: Look) -> FibSem | SbfSem:

@@ -21,7 +21,7 @@ from neuropil.simulate.appearance import (
 
 def noisy(shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
     """White noise about a grey of 128, seen through a spot."""
-    values = ndimage.gaussian_filter(np.random.default_rng(seed).normal(0, 60, shape), (0.5, 1.5, 1.5))
+    values = ndimage.gaussian_filter(np.random.default_rng(seed).normal(0, 90, shape), (1.2, 1.5, 1.5))
     return np.clip(128 + values, 0, 255).astype(np.uint8)
 
 

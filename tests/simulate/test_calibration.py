@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from neuropil.simulate import calibration
 from neuropil.simulate.annotator import AnnotatorStyle
 from neuropil.simulate.appearance import drawn_bits, loss, measure_appearance
 from neuropil.simulate.calibration import calibrate, fit_annotator
@@ -38,7 +39,8 @@ def hidden_look() -> Look:
     return replace(START, microscope=microscope, table=START.table.with_materials({"membrane": membrane}))
 
 
-def test_the_loop_comes_nearer_a_hidden_instrument(specimen: Specimen) -> None:
+def test_the_loop_comes_nearer_a_hidden_instrument(specimen: Specimen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "LEAST_SQUARES_STEPS", 2)
     real = observe([specimen], STRUCTURES, hidden_look(), 63, seed=9)
     messages: list[str] = []
     found = calibrate(real, [specimen], STRUCTURES, START, rounds=1, step=messages.append)
@@ -54,7 +56,8 @@ def test_the_loop_comes_nearer_a_hidden_instrument(specimen: Specimen) -> None:
     assert profile.stained(load_materials())["membrane"].stain_fraction == pytest.approx(stain, abs=1e-5)
 
 
-def test_no_labels_are_needed(specimen: Specimen) -> None:
+def test_no_labels_are_needed(specimen: Specimen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "LEAST_SQUARES_STEPS", 1)
     real = observe([specimen], STRUCTURES, hidden_look(), 0, seed=9)
     found = calibrate(real, [specimen], STRUCTURES, START, rounds=1)
     assert found.losses[-1] < 0.7 * found.losses[0]
