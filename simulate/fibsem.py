@@ -20,9 +20,10 @@ import numpy.typing as npt
 
 from neuropil.voxelize.volume import Triple, Volume
 
+from .backscatter import backscatter_plane, contrast_of
+from .beam import SPOT_CUT, extend_lines, mix_depths, scan_lines, spread_beam
 from .charging import memory_length, remember
 from .counting import poisson
-from .electrons import ELEMENTS, love_scott_backscatter
 from .hash_noise import (
     READ_SHIFT,
     SHOT_SHIFT,
@@ -34,7 +35,7 @@ from .hash_noise import (
     smooth_line,
     sub_key,
 )
-from .materials import STAINS, MaterialTable, cell_deviate
+from .materials import MaterialTable
 from .microscope import FibSem, SbfSem
 from .mosaic import Tiling
 from .point_spread import FWHM_PER_SIGMA
@@ -46,9 +47,6 @@ Voxel = tuple[int, int, int]
 
 # Poisson numbers of fewer electrons than this are drawn exactly, larger ones as rounded normal numbers.
 _EXACT_POISSON_BELOW = np.float32(40.0)
-
-# A Gaussian is cut at this many standard deviations, as `point_spread.gaussian_kernel` cuts it.
-_CUT = 3.5
 
 # An oblique spot is a blur along y whose lines lean by at most this many pixels of x each: beyond, rounder is drawn.
 _MOST_SHEAR = 3.0
@@ -63,217 +61,6 @@ class Micrograph:
 
     image: Volume
     parameters: dict[str, Any]
-
-
-def _contrast(table: MaterialTable, energy_kev: float) -> Plane:
-    """Per material id what `_backscatter_plane` needs, (256, 10).
-
-    Density of the organic part in g/cm³ and the same times its η; both of the metals; the standard deviations of the
-    three normal numbers that make the local stain, and 1/(1 + their variances' sum); bilayer per bilayer fraction,
-    1/255 where all of a structure's lining is bilayer; 1 for a cytoplasm.
-    """
-    density = table.lookup("density_g_cm3", 0.0)
-    stain_share = table.lookup("stain_fraction", 0.0)
-    total_signal = np.zeros(256)
-    stain_signal = np.zeros(256)
-    eta = {s: float(love_scott_backscatter(float(ELEMENTS[s].atomic_number), energy_kev)) for s in STAINS}
-    for material in table.materials.values():
-        rho = material.density_g_cm3
-        total_signal[material.id] = rho * material.backscatter(energy_kev)
-        stain_signal[material.id] = rho * sum(getattr(material, s.lower()) * eta[s] for s in STAINS)
-    normal_sds, spread = table.stain_spread()
-    columns = (
-        density * (1.0 - stain_share),
-        total_signal - stain_signal,
-        density * stain_share,
-        stain_signal,
-        *normal_sds,
-        1.0 / (1.0 + spread),
-        table.lookup("lining", 1.0) / 255.0,
-        table.lookup("cytoplasm", 0.0),
-    )
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-@numba.njit(cache=True, nogil=True)
-def _backscatter_plane(
-    materials: npt.NDArray[np.uint8],
-    membrane: npt.NDArray[np.uint8],
-    instances: npt.NDArray[np.uint32],
-    fine: Plane,
-    coarse: Plane,
-    cell_key: np.uint64,
-    stain_scale: Plane,
-    contrast: Plane,
-    bilayer: int,
-    out: Plane,
-) -> None:
-    """η of each voxel by Castaing's rule over the masses of its two parts, the material and the bilayer.
-
-    Local stain over its mean is (1 + x)²/(1 + v) with x normal of variance v: positive, mean 1, skewed to dark spots.
-    """
-    one = np.float32(1.0)
-    height, width = out.shape
-    mass, signal = np.empty(width, np.float32), np.empty(width, np.float32)
-    last_cell, last_material = np.int64(-1), np.int64(-1)
-    scale = of_cell = of_bilayer = scaled = np.float32(0.0)
-    b0, b1, b2, b3, b4, b5, b6, b7, _, _ = contrast[bilayer]
-    m0 = m1 = m2 = m3 = m4 = m5 = m8 = np.float32(0.0)
-    for j in range(height):
-        for i in range(width):
-            cell, m = np.int64(instances[j, i]), np.int64(materials[j, i])
-            if cell != last_cell:
-                scale = stain_scale[cell] if cell < stain_scale.shape[0] else one
-                of_bilayer = one + b6 * np.float32(cell_deviate(cell_key, cell, bilayer))
-            if cell != last_cell or m != last_material:
-                m0, m1, m2, m3, m4, m5, m6, m7, m8, m9 = contrast[m]
-                of_cell = one + m6 * np.float32(cell_deviate(cell_key, cell, m))
-                scaled = (one + (scale - one) * m9) * m7
-                last_cell, last_material = cell, m
-            x = of_cell + m4 * fine[j, i] + m5 * coarse[j, i]
-            taken = scaled * x * x
-            mass[i] = m0 + m2 * taken
-            signal[i] = m1 + m3 * taken
-            if membrane[j, i] > 0:
-                f = np.float32(membrane[j, i]) * m8
-                x = of_bilayer + b4 * fine[j, i] + b5 * coarse[j, i]
-                taken = b7 * x * x
-                mass[i] = (one - f) * mass[i] + f * (b0 + b2 * taken)
-                signal[i] = (one - f) * signal[i] + f * (b1 + b3 * taken)
-        for i in range(width):
-            out[j, i] = signal[i] / mass[i]
-
-
-@numba.njit(cache=True, nogil=True)
-def _mix_depths(
-    ring: npt.NDArray[np.float32], places: npt.NDArray[np.int64], weights: Plane, margin: int, face: Plane
-) -> None:
-    """Sum over slices, ring (n, y, x) at `places`, of what each adds to the face's signal, between its margins."""
-    width = ring.shape[2]
-    for j in range(ring.shape[1]):
-        # Views of lines: without offsets in their indices, the loops are vectorised.
-        line = face[j, margin : margin + width]
-        line[:] = np.float32(0.0)
-        for t in range(weights.shape[0]):
-            weight, source = weights[t], ring[places[t], j]
-            for i in range(width):
-                line[i] += weight * source[i]
-
-
-@numba.njit(cache=True, nogil=True)
-def _spread_beam(face: Plane, margin: int, kernel_y: Plane, kernel_x: Plane, out: Plane) -> None:
-    """What a beam without width gathers at each pixel of a face between its margins, the kernels being centred."""
-    height, width = face.shape[0], face.shape[1] - 2 * margin
-    reach_y, reach_x = kernel_y.shape[0] // 2, kernel_x.shape[0] // 2
-    gathered = np.empty(face.shape[1], np.float32)
-    for j in range(height):
-        gathered[:] = np.float32(0.0)
-        for k in range(kernel_y.shape[0]):
-            weight, source = kernel_y[k], face[min(max(j + k - reach_y, 0), height - 1)]
-            for i in range(face.shape[1]):
-                gathered[i] += weight * source[i]
-        line = out[j, margin : margin + width]
-        line[:] = np.float32(0.0)
-        for k in range(kernel_x.shape[0]):
-            weight, shifted = kernel_x[k], gathered[margin - reach_x + k : margin - reach_x + k + width]
-            for i in range(width):
-                line[i] += weight * shifted[i]
-
-
-@numba.njit(cache=True, nogil=True)
-def _extend_lines(face: Plane, margin: int) -> None:
-    """Lets the first and last of each line's values stand for what lies beyond."""
-    end = face.shape[1] - margin
-    for j in range(face.shape[0]):
-        for i in range(margin):
-            face[j, i] = face[j, margin]
-            face[j, end + i] = face[j, end - 1]
-
-
-@numba.njit(cache=True, nogil=True)
-def _spot_weights(centre: float, sigma: float, out: Plane) -> tuple[int, int]:
-    """Gaussian about `centre` integrated over pixels, its cut moving along: first pixel's offset, and how many."""
-    if sigma < 1e-6:
-        out[0] = np.float32(1.0)
-        return math.floor(centre + 0.5), 1
-    reach = math.ceil(_CUT * sigma) + 0.5
-    first = math.floor(centre - reach + 0.5)
-    count = math.ceil(centre + reach - 0.5) - first + 1
-    scale = 1.0 / (sigma * math.sqrt(2.0))
-    low = math.erf(-reach * scale)
-    whole = -2.0 * low
-    below = low
-    for k in range(count):
-        above = math.erf(min(max(first + k + 0.5 - centre, -reach), reach) * scale)
-        out[k] = np.float32((above - below) / whole)
-        below = above
-    return first, count
-
-
-@numba.njit(cache=True, nogil=True)
-def _scan_lines(
-    face: Plane,
-    margin: int,
-    variance_y: float,
-    shear: float,
-    variance_x: float,
-    row: npt.NDArray[np.int64],
-    edges: npt.NDArray[np.int64],
-    shift_px: npt.NDArray[np.float64],
-    line_shift_px: npt.NDArray[np.float64],
-    out: Plane,
-) -> None:
-    """What the spot gathers at each pixel, out (y, x), from a face with `margin` columns more on each side.
-
-    The spot's covariance is that of a blur along y by variance_y whose lines lean by `shear`, and one along x by
-    variance_x (px²). It stands line_shift_px (y, 2) and the tile's shift_px (rows, columns, 2) beyond the pixel.
-    """
-    height = out.shape[0]
-    sigma_y = math.sqrt(variance_y)
-    taps = 2 * math.ceil(_CUT * max(sigma_y, math.sqrt(variance_x))) + 3
-    weights_y, weights_x = np.empty(taps, np.float32), np.empty(taps, np.float32)
-    gathered = np.empty(face.shape[1], np.float32)
-    last_y = last_x = math.inf
-    first_y = count_y = first_x = count_x = 0
-    for j in range(height):
-        for s in range(edges.shape[0] - 1):
-            centre_y = line_shift_px[j, 0] + shift_px[row[j], s, 0]
-            centre_x = line_shift_px[j, 1] + shift_px[row[j], s, 1]
-            start, end = edges[s], edges[s + 1]
-            if centre_y != last_y or (centre_x != last_x and shear != 0.0):
-                first_y, count_y = _spot_weights(centre_y, sigma_y, weights_y)
-            if centre_x != last_x or (centre_y != last_y and shear != 0.0):
-                left = variance_x
-                if shear != 0.0:
-                    for k in range(count_y):
-                        lean = shear * (first_y + k - centre_y)
-                        part = lean - math.floor(lean)
-                        # Values between two pixels are drawn on a straight line, which blurs as well.
-                        left -= weights_y[k] * part * (1.0 - part)
-                first_x, count_x = _spot_weights(centre_x, math.sqrt(max(left, 0.0)), weights_x)
-            last_y, last_x = centre_y, centre_x
-            length = end - start + count_x - 1
-            from_x = margin + start + first_x
-            gathered[:length] = np.float32(0.0)
-            for k in range(count_y):
-                weight, source = weights_y[k], face[min(max(j + first_y + k, 0), height - 1)]
-                lean = shear * (first_y + k - centre_y)
-                whole = math.floor(lean)
-                after = np.float32(weight * (lean - whole))
-                here, before = weight - after, source[from_x + whole : from_x + whole + length]
-                if after == 0.0:
-                    for i in range(length):
-                        gathered[i] += weight * before[i]
-                else:
-                    beyond = source[from_x + whole + 1 : from_x + whole + 1 + length]
-                    for i in range(length):
-                        gathered[i] += here * before[i] + after * beyond[i]
-            line = out[j, start:end]
-            line[:] = np.float32(0.0)
-            for k in range(count_x):
-                weight, shifted = weights_x[k], gathered[k : k + end - start]
-                for i in range(end - start):
-                    line[i] += weight * shifted[i]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -349,10 +136,10 @@ def _optical_reach(microscope: FibSem | SbfSem, size_nm: Triple) -> tuple[int, i
     reach = []
     for axis in range(2):
         moved = (microscope.scan.largest_nm[axis] + microscope.mosaic.largest_nm) / size_nm[1 + axis]
-        wide = math.ceil(_CUT * largest[axis])
+        wide = math.ceil(SPOT_CUT * largest[axis])
         if axis == 1 and microscope.focus.astigmatism_um > 0.0:
             # An oblique spot reaches out by its lean and by its width across it: 2^½ of either at most.
-            wide = math.ceil(math.sqrt(2.0) * _CUT * largest[axis] + 2.0 * _MOST_SHEAR) + 2
+            wide = math.ceil(math.sqrt(2.0) * SPOT_CUT * largest[axis] + 2.0 * _MOST_SHEAR) + 2
         reach.append(math.ceil(moved + wide))
     return reach[0], reach[1]
 
@@ -448,7 +235,7 @@ class _BlockFace:
         self._cell_key = np.uint64(sub_key(key, "cells"))
         self._noise_key = np.uint64(sub_key(key, "noise"))
         self._scales = np.asarray(np.ones(1) if stain_scale is None else stain_scale, np.float32)
-        self._contrast = _contrast(table, microscope.landing_energy_kev)
+        self._contrast = contrast_of(table, microscope.landing_energy_kev)
         self._bilayer = table["membrane"].id
         self._depth_weights, self._first_tap = microscope.depth_kernel(self._size_nm[0])
         self._grains = [
@@ -489,7 +276,7 @@ class _BlockFace:
             for noise, plane in zip(self._grains, (fine, coarse), strict=True):
                 noise.slice_at(index, plane)
             slices = (volume[index] for volume in self._volumes)
-            _backscatter_plane(
+            backscatter_plane(
                 *slices, fine, coarse, self._cell_key, self._scales, self._contrast, self._bilayer,
                 ring[index % len(ring)],
             )  # fmt: skip
@@ -510,17 +297,17 @@ class _BlockFace:
         for index in run:
             z = self._first[0] + index
             places = np.clip(index + taps, 0, depth - 1) % len(ring)
-            _mix_depths(ring, places, self._depth_weights, margin, face)
+            mix_depths(ring, places, self._depth_weights, margin, face)
             if max(kernel.size for kernel in self._beam) > 1:
-                _extend_lines(face, margin)
-                _spread_beam(face, margin, *self._beam, other)
+                extend_lines(face, margin)
+                spread_beam(face, margin, *self._beam, other)
                 face, other = other, face
             self._cut(face[:, margin : margin + width], index)
-            _extend_lines(face, margin)
+            extend_lines(face, margin)
             tiling = microscope.mosaic.tiling(scan_key, z, self._first[1:], (height, width), size_nm[1:])
             line_shift_px = microscope.scan.displacement_nm(scan_key, z, self._first[1], height) / size_nm[1:]
             spot = _spot(microscope, np.array(self.sampled["focus_errors_um"][index]), size_nm)
-            _scan_lines(
+            scan_lines(
                 face, margin, *spot, tiling.row, tiling.edges, tiling.shift_nm / size_nm[1:], line_shift_px, signal
             )
             if decay > 0.0:
