@@ -139,9 +139,8 @@ def _write_block(recipe: Recipe, seed: int, index: int, folder: Path) -> None:
         "classes": {s.class_id: name for name, s in structures.structures.items()},
         "materials": {m.id: name for name, m in table.materials.items()},
     }
-    shape = _block_shape(tissue.size_um, recipe.voxel_size_nm)
     image, labels = ARRAY_TYPES[IMAGE], {name: dtype for name, dtype in ARRAY_TYPES.items() if name != IMAGE}
-    grid = ImageGrid.of(appearance.profile.microscope, shape, recipe.voxel_size_nm)
+    grid = ImageGrid.of(appearance.profile.microscope, recipe.block_shape, recipe.voxel_size_nm)
     writer = BlockWriter(folder, grid.shape, grid.voxel_size_nm, image=image, labels=labels, names=names)
     stain_scale = drawn_stain_scale(recipe.tissue, tissue, np.random.default_rng(for_stain))
     _write_cells(tissue, folder)
@@ -187,12 +186,6 @@ def _width_histogram(gaps_nm: NDArray[np.float64]) -> dict[str, list[float]]:
     edges = np.arange(0, WIDEST_GAP_NM + 2, 2)
     sheets, tunnels = (np.histogram(widths, edges)[0].tolist() for widths in sheets_and_tunnels(gaps_nm))
     return {"edges_nm": edges.tolist(), "sheets": sheets, "tunnels": tunnels}
-
-
-def _block_shape(size_um: tuple[float, float, float], voxel_size_nm: Triple) -> tuple[int, int, int]:
-    """Voxels (z, y, x) of a block of `size_um` (x, y, z)."""
-    z, y, x = (max(1, round(um * 1000 / nm)) for um, nm in zip(reversed(size_um), voxel_size_nm, strict=True))
-    return z, y, x
 
 
 def is_block_of(block: Path, made_from: Mapping[str, Any], seed: int) -> bool:

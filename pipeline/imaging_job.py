@@ -12,6 +12,7 @@ from neuropil.morphology.typed_yaml import validation_sentence
 from neuropil.simulate.fibsem import Micrograph
 from neuropil.simulate.fluorescence import LightMicroscope, image_filled_cells
 from neuropil.simulate.imaging import Microscope, image_block, labels_on_image, load_microscope
+from neuropil.simulate.swc2img import Swc2Img, image_swc2img
 from neuropil.tissue.circuit import VESSEL_KIND
 from neuropil.voxelize.block_files import BlockFiles, read_block
 from neuropil.voxelize.replacement import replacing
@@ -59,7 +60,7 @@ def parameters_file(output: str) -> Path:
 
 
 def _imaged(tissue: BlockFiles, look: Appearance, microscope: Microscope, seed: int) -> Micrograph:
-    if isinstance(microscope, LightMicroscope) and "volume_fraction" in tissue.labels:
+    if isinstance(microscope, LightMicroscope | Swc2Img) and "volume_fraction" in tissue.labels:
         return _circuit_imaged(tissue, look, microscope, seed)
     lacking = [name for name in ("materials", "membrane", "instances") if name not in tissue.labels]
     if lacking:
@@ -80,14 +81,14 @@ def _imaged(tissue: BlockFiles, look: Appearance, microscope: Microscope, seed: 
     )
 
 
-def _circuit_imaged(tissue: BlockFiles, look: Appearance, microscope: LightMicroscope, seed: int) -> Micrograph:
+def _circuit_imaged(
+    tissue: BlockFiles, look: Appearance, microscope: LightMicroscope | Swc2Img, seed: int
+) -> Micrograph:
     """Cells of a circuit filled with what dendroplasm holds of fluorophore; its vessels hold none."""
     vessels = frozenset(int(cell["id"]) for cell in tissue.manifest["cells"] if cell["kind"] == VESSEL_KIND)
-    return image_filled_cells(
-        tissue.volume("instances"),
-        tissue.volume("volume_fraction"),
-        look.materials["dendroplasm"].fluorophore_umol_per_l,
-        vessels,
-        microscope,
-        np.random.default_rng(seed),
-    )
+    instances, filled, rng = tissue.volume("instances"), tissue.volume("volume_fraction"), np.random.default_rng(seed)
+    if isinstance(microscope, Swc2Img):
+        of_neurons = np.where(np.isin(instances.data, list(vessels)), 0, filled.data)
+        return image_swc2img(filled.with_data(of_neurons), microscope, rng)
+    umol_per_l = look.materials["dendroplasm"].fluorophore_umol_per_l
+    return image_filled_cells(instances, filled, umol_per_l, vessels, microscope, rng)

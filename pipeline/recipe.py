@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from neuropil.morphology.neuron_class import load_class
 from neuropil.morphology.typed_yaml import read_typed_yaml, validation_sentence
+from neuropil.simulate.imaging import ImageGrid
 from neuropil.simulate.materials import MaterialTable, load_materials
 from neuropil.simulate.profile import Profile
 from neuropil.simulate.randomisation import RandomisedProfile, load_any_profile
@@ -87,11 +88,22 @@ class Recipe(BaseModel):
             for name in self.neurons:
                 if load_class(name).kind != "cell":
                     raise ValueError(f"neurons: class {name} is no whole cell")
-            self.load_appearance()
+            look = self.load_appearance()
+            if self.circuit is None:
+                ImageGrid.of(look.profile.microscope, self.block_shape, self.voxel_size_nm)
         except FileNotFoundError as error:
             # Pydantic gathers ValueErrors only, and adds the place in the file to them.
             raise ValueError(str(error)) from error
         return self
+
+    @property
+    def block_shape(self) -> tuple[int, int, int]:
+        """Voxels (z, y, x) of a block of tissue."""
+        z, y, x = (
+            max(1, round(um * 1000 / nm))
+            for um, nm in zip(reversed(self.tissue.size_um), self.voxel_size_nm, strict=True)
+        )
+        return z, y, x
 
     def load_appearance(self, rng: np.random.Generator | None = None) -> Appearance:
         """The profile that the recipe names, with its materials, as `named_appearance` gives it."""

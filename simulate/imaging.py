@@ -14,13 +14,15 @@ from pydantic import Discriminator, Tag, TypeAdapter
 
 from neuropil.voxelize.volume import Triple, Volume
 
-from . import fibsem, sstem
+from . import fibsem, sstem, xray
 from .fibsem import Micrograph, image_fibsem
 from .fluorescence import Confocal, LightMicroscope, TwoPhoton, Widefield, image_fluorescence, sample_grid
 from .materials import MaterialTable, read_asset
 from .microscope import BlockFaceSem, FibSem, SbfSem
 from .section_artefacts import reach_nm
 from .sstem import SsTem, image_sstem, labels_on_sections
+from .swc2img import Swc2Img, image_swc2img
+from .xray import XRayAbsorption, XRayPhase, XRayTomograph, image_xray
 
 
 def _modality(value: Any) -> Any:
@@ -35,11 +37,15 @@ Microscope = Annotated[
     | Annotated[SsTem, Tag("sstem")]
     | Annotated[Widefield, Tag("widefield")]
     | Annotated[Confocal, Tag("confocal")]
-    | Annotated[TwoPhoton, Tag("two_photon")],
+    | Annotated[TwoPhoton, Tag("two_photon")]
+    | Annotated[XRayAbsorption, Tag("xray_absorption")]
+    | Annotated[XRayPhase, Tag("xray_phase")]
+    | Annotated[Swc2Img, Tag("swc2img")],
     Discriminator(
         _modality,
         custom_error_type="modality",
-        custom_error_message="modality has to be one of fibsem, sbfsem, sstem, widefield, confocal and two_photon",
+        custom_error_message="modality has to be one of fibsem, sbfsem, sstem, widefield, confocal, two_photon, "
+        "xray_absorption, xray_phase and swc2img",
     ),
 ]
 
@@ -67,6 +73,10 @@ def image_block(
         return image_sstem(*block, microscope, rng, stain_scale)
     if isinstance(microscope, LightMicroscope):
         return image_fluorescence(*block, microscope, rng, stain_scale)
+    if isinstance(microscope, XRayTomograph):
+        return image_xray(*block, microscope, rng, stain_scale)
+    if isinstance(microscope, Swc2Img):
+        return image_swc2img(instances.with_data(np.asarray(instances.data) > 0), microscope, rng)
     return image_fibsem(*block, microscope, rng, stain_scale)
 
 
@@ -76,6 +86,8 @@ def labels_on_image(labels: Volume, micrograph: Micrograph, microscope: Microsco
         return labels_on_sections(labels, microscope, micrograph.parameters["key"])
     if isinstance(microscope, LightMicroscope):
         return sample_grid(microscope, labels).labels(labels)
+    if isinstance(microscope, XRayTomograph):
+        return xray.sample_grid(microscope, labels).labels(labels)
     return labels
 
 

@@ -74,6 +74,50 @@ def test_a_block_through_another_microscope(command: Command, tiny_blocks: Path,
     assert len(sampled["sections"]) == 8
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("sbfsem", (40, 60, 60)),
+        ("widefield", (1, 6, 6)),
+        ("confocal", (2, 8, 8)),
+        ("xray_absorption", (4, 6, 6)),
+        ("xray_phase", (8, 12, 12)),
+        ("swc2img", (40, 60, 60)),
+    ],
+)
+def test_every_modality_has_its_own_voxels(
+    name: str, shape: tuple[int, int, int], command: Command, tiny_blocks: Path, tmp_path: Path
+) -> None:
+    out, labels = tmp_path / "out.h5:image", tmp_path / "cells.nii.gz"
+    mine = tmp_path / "mine.yaml"
+    fewer = {"projections": 20} if name.startswith("xray") else {}
+    mine.write_text(yaml.safe_dump(read_asset("microscopes", name)[0] | fewer))
+    code, _, err = command("image", block_folder(tiny_blocks, 0), "--microscope", mine, "-o", out, "--labels", labels)
+    assert code == 0, err
+    image, cells = read_volume(str(out)), read_volume(labels)
+    assert image.shape_zyx == cells.shape_zyx == shape
+    assert image.voxel_size_nm == cells.voxel_size_nm
+    assert json.loads((tmp_path / "out.h5.json").read_text())["microscope"]["modality"] == name
+
+
+def test_a_block_smaller_than_a_voxel(command: Command, tiny_blocks: Path, tmp_path: Path) -> None:
+    block = block_folder(tiny_blocks, 0)
+    code, _, err = command("image", block, "--microscope", "two_photon", "-o", tmp_path / "out.tif")
+    assert code == 2
+    assert "400 nm long in z, from 0 nm on, which holds no whole voxel of the microscope's 500 nm" in err
+
+
+def test_blocks_are_generated_with_electrons_alone(command: Command, tiny_recipe: Path, tmp_path: Path) -> None:
+    microscope = read_asset("microscopes", "confocal")[0]
+    profile = read_asset("profiles", "epfl_ca1")[0] | {"microscope": microscope}
+    (tmp_path / "profile.yaml").write_text(yaml.safe_dump(profile))
+    recipe = yaml.safe_load(tiny_recipe.read_text()) | {"profile": str(tmp_path / "profile.yaml")}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    code, _, err = command("generate", tmp_path / "recipe.yaml", "-o", tmp_path / "out")
+    assert code != 0
+    assert "not of one of modality confocal; image them with neuropil image" in err
+
+
 def test_parameters_lie_beside_the_image() -> None:
     assert parameters_file("a/b.h5:volumes/raw") == Path("a/b.h5.json")
     assert parameters_file("slices/") == Path("slices.json")
