@@ -44,8 +44,9 @@ class SignalOrigin:
     """What a beam detects of an even material, and where from, for several energy filters.
 
     An electron is detected when it leaves with at least `filter_share` of its landing energy; it can then have been no
-    deeper, nor further from the beam, than `reach_nm`, half the path on which it loses the rest. Histograms over
-    depth and distance are in even bins from 0 to that.
+    deeper than `reach_nm`, half the path on which it loses the rest, and no further from the beam than twice that.
+    Histograms over depth are in even bins; those over distance, measured along x or y, in bins that end at
+    2 reach (k/n)², as most of the contrast lies close to the beam.
     """
 
     landing_kev: float
@@ -151,5 +152,5 @@ def _lay_down(trail: Floats, deep: float, reach_nm: float, contrast: Floats, dee
     for n in range(trail.shape[0]):
         k = min(int(trail[n, 0] / reach_nm * depths), depths - 1)
         for axis in range(1, 3):
-            i = min(int(abs(trail[n, axis]) / reach_nm * distances), distances - 1)
+            i = min(int(math.sqrt(abs(trail[n, axis]) / (2.0 * reach_nm)) * distances), distances - 1)
             contrast[k, i] += 0.5 * trail[n, 3]

@@ -36,12 +36,22 @@ def gaussian_kernel(fwhm_nm: float, voxel_nm: float) -> npt.NDArray[np.float32]:
 class Spread:
     """Where the contrast of one landing energy and energy filter comes from, in stained resin."""
 
-    reach_nm: float  # no detected electron was deeper, or further from the beam
+    reach_nm: float  # no detected electron was deeper, none twice as far from the beam
     detected: float  # share of the landed electrons that leave with the filter's energy or more
     contrast: float  # change of that share per unit of stain fraction
-    depth: Floats  # running share of the contrast at even depths from 0 to the reach
-    distance: Floats  # the same over the distance from the beam along x (or y), both sides together
-    deepest: Floats  # running share of the detected electrons by the greatest depth they reached
+    depth: Floats  # running share of the contrast at even depths from 0 to the reach, (n + 1,)
+    distance: Floats  # the same at distances 2 reach (k/n)² from the beam along x (or y), both sides together
+    deepest: Floats  # running share of the detected electrons by the greatest depth they reached, as `depth`
+
+    @property
+    def depths_nm(self) -> Floats:
+        """The depths of `depth`."""
+        return self.reach_nm * np.linspace(0.0, 1.0, self.depth.size)
+
+    @property
+    def distances_nm(self) -> Floats:
+        """The distances of `distance`."""
+        return 2.0 * self.reach_nm * np.linspace(0.0, 1.0, self.distance.size) ** 2
 
     def mean_depth_nm(self) -> float:
         """Mean depth of the contrast."""
@@ -49,11 +59,11 @@ class Spread:
 
     def depth_within_nm(self, share: float) -> float:
         """Depth above which this share of the contrast comes from."""
-        return self.reach_nm * float(np.interp(share, self.depth, np.linspace(0.0, 1.0, self.depth.size)))
+        return float(np.interp(share, self.depth, self.depths_nm))
 
     def distance_within_nm(self, share: float) -> float:
         """Half-width of the strip about the beam that this share of the contrast comes from."""
-        return self.reach_nm * float(np.interp(share, self.distance, np.linspace(0.0, 1.0, self.distance.size)))
+        return float(np.interp(share, self.distance, self.distances_nm))
 
     def blended(self, other: Spread, weight: float) -> Spread:
         """This spread (weight 0) and another (1) mixed: their scales by logarithm, their shapes linearly."""
@@ -130,7 +140,7 @@ def escape_depth_kernel(
     first = math.floor(0.5 - mean_nm / voxel_nm)
     last = max(first, math.ceil((spread.depth_within_nm(0.99) - mean_nm) / voxel_nm - 0.5))
     edges_nm = (np.arange(first, last + 2) - 0.5) * voxel_nm + mean_nm
-    weights = np.diff(np.interp(edges_nm / spread.reach_nm, np.linspace(0.0, 1.0, spread.depth.size), spread.depth))
+    weights = np.diff(np.interp(edges_nm, spread.depths_nm, spread.depth))
     return np.asarray(weights / weights.sum(), dtype=np.float32), first
 
 
@@ -144,7 +154,7 @@ def beam_spread_kernel(
     spread = spread_table().at(landing_energy_kev, energy_filter_share)
     radius = max(0, math.ceil(spread.distance_within_nm(0.99) / voxel_nm - 0.5))
     edges_nm = (np.arange(radius + 1) + 0.5) * voxel_nm
-    within = np.interp(edges_nm / spread.reach_nm, np.linspace(0.0, 1.0, spread.distance.size), spread.distance)
+    within = np.interp(edges_nm, spread.distances_nm, spread.distance)
     half = 0.5 * np.diff(within)
     weights = np.concatenate((half[::-1], within[:1], half))
     return np.asarray(weights / weights.sum(), dtype=np.float32)

@@ -138,7 +138,7 @@ def test_contrast_of_a_layer_comes_from_its_depth(origin: SignalOrigin) -> None:
 
 
 def test_a_filter_brings_the_signal_nearer_to_the_surface_and_the_beam(origin: SignalOrigin) -> None:
-    depths, distances = ((np.arange(n) + 0.5) / n for n in (32, 16))
+    depths, distances = (np.arange(32) + 0.5) / 32, 2.0 * ((np.arange(16) + 0.5) / 16) ** 2
     mean = [float(c.sum(axis=1) @ depths * r / c.sum()) for c, r in zip(origin.contrast, origin.reach_nm, strict=True)]
     apart = [
         float(c.sum(axis=0) @ distances * r / c.sum()) for c, r in zip(origin.contrast, origin.reach_nm, strict=True)
