@@ -42,7 +42,7 @@ def image_to_file(
     look = named_appearance(profile, np.random.default_rng([seed, 1]))
     instrument = look.profile.microscope if microscope is None else named_microscope(microscope)
     tissue = read_block(block)
-    micrograph = _imaged(tissue, look, instrument, seed)
+    micrograph = micrograph_of(tissue, look, instrument, seed)
     write_volume(micrograph.image, output)
     if labels is not None:
         write_volume(labels_on_image(tissue.volume("instances"), micrograph, instrument), labels)
@@ -59,7 +59,8 @@ def parameters_file(output: str) -> Path:
     return Path(f"{hdf5['file'] if hdf5 else output.rstrip('/')}.json")
 
 
-def _imaged(tissue: BlockFiles, look: Appearance, microscope: Microscope, seed: int) -> Micrograph:
+def micrograph_of(tissue: BlockFiles, look: Appearance, microscope: Microscope, seed: int) -> Micrograph:
+    """A block of tissue, or the cells of a circuit, through a microscope. Raises ValueError where it does not suit."""
     if isinstance(microscope, LightMicroscope | Swc2Img) and "volume_fraction" in tissue.labels:
         return _circuit_imaged(tissue, look, microscope, seed)
     lacking = [name for name in ("materials", "membrane", "instances") if name not in tissue.labels]

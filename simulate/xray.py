@@ -1,8 +1,9 @@
 """X-ray tomography: attenuation and phase → projections → counted photons → reconstructed slices.
 
-A parallel beam crosses a pillar of tissue that turns about z. What a distance behind it adds to the image, the fringes
-of propagation phase contrast, follows from Fresnel's integral. Artefacts are made where they happen, in the sinogram:
-pixels of the detector with a gain of their own become rings, single displaced projections streaks.
+A parallel beam crosses a larger sample that turns about z, in whose middle the block lies. What a distance behind it
+adds to the image, the fringes of propagation phase contrast, follows from Fresnel's integral. Artefacts are made where
+they happen, in the sinogram: pixels of the detector with a gain of their own become rings, single displaced projections
+streaks.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _PER_NM = 1e-7  # of 1/cm
 
 
 class XRayTomograph(BaseModel):
-    """A parallel beam of `energy_kev`, a turning sample, a detector of `pixel_nm` in the sample.
+    """A parallel beam of `energy_kev`, a turning sample `sample_um` thick, a detector of `pixel_nm` in the sample.
 
     `photons_per_pixel` meet each pixel in each of the `projections` over half a turn; `detector_fwhm_px` is the
     detector's blur. `ring_sd`: relative standard deviation of the pixels' gains after correction; `bad_projections`:
@@ -52,6 +53,7 @@ class XRayTomograph(BaseModel):
     source: str
     energy_kev: Annotated[float, Field(ge=0.5, le=100.0)]
     pixel_nm: Annotated[float, Field(ge=10.0, le=10_000.0)]
+    sample_um: Annotated[float, Field(ge=0.0, le=1e5)] = 0.0
     projections: Annotated[int, Field(ge=8, le=10_000)]
     photons_per_pixel: Annotated[float, Field(gt=0.0, le=1e12)]
     detector_fwhm_px: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
@@ -139,7 +141,7 @@ def _parts(table: MaterialTable, energy_kev: float) -> dict[str, tuple[npt.NDArr
 
 
 def _pillar(values: Array) -> Array:
-    """A block (z, y, x) with its mirror image around it, cut to a cylinder along z in which it lies whole."""
+    """Values (z, y, x) with their mirror image around them, cut to a cylinder along z in which they lie whole."""
     height, width = values.shape[1:]
     side = math.ceil(math.hypot(height, width)) + 4
     around = [(0, 0)]
@@ -192,16 +194,21 @@ def image_xray(
     rng: np.random.Generator,
     stain_scale: npt.NDArray[np.floating] | None = None,
 ) -> Micrograph:
-    """The reconstructed tomogram of a pillar of tissue in whose middle the block lies, mirrored all around.
+    """The reconstructed tomogram of a block in the middle of a larger sample.
 
-    The volumes and `stain_scale` are as `fibsem.image_fibsem` takes them. The image is uint16, in cubic voxels of
-    `pixel_nm`. Raises ValueError where the volumes disagree, hold a material that the table lacks, or are smaller
-    than a voxel of the tomograph.
+    The sample is taken to be the block's mirror image near it and as its mean farther away, which takes away photons
+    and leaves no edges; it is at least as thick as the block's diagonal. The volumes and `stain_scale` are as
+    `fibsem.image_fibsem` takes them. The image is uint16, in cubic voxels of `pixel_nm`. Raises ValueError where the
+    volumes disagree, hold a material that the table lacks, or are smaller than a voxel of the tomograph.
     """
     key = key_from(rng)
     grid = sample_grid(microscope, materials)
     block = (materials, membrane, instances, table)
-    pillars = {name: _pillar(values) for name, values in _quantities(block, stain_scale, microscope, key, grid).items()}
+    quantities = _quantities(block, stain_scale, microscope, key, grid)
+    mean = float(quantities["attenuation"].mean())
+    pillars = {name: _pillar(values - values.mean()) for name, values in quantities.items()}
+    thickness_nm = max(1e3 * microscope.sample_um, pillars["attenuation"].shape[1] * microscope.pixel_nm)
+    photons = microscope.photons_per_pixel * math.exp(-mean * thickness_nm)
     angles = np.arange(microscope.projections) * (180.0 / microscope.projections)
     shape = pillars["attenuation"].shape
     gains = _gains(microscope, key, (shape[0], shape[2]))
@@ -211,10 +218,10 @@ def image_xray(
         intensity = _arriving(pillars, float(angle), microscope)
         if shifts[index] != 0.0:
             intensity = shift(intensity, (0.0, shifts[index]), order=1, mode="nearest")
-        counts = _counted(intensity, microscope, key, index)
-        corrected = np.maximum(counts, 0.5) / microscope.photons_per_pixel * gains
+        counts = _counted(intensity, photons, microscope, key, index)
+        corrected = np.maximum(counts, 0.5) / photons * gains
         sinogram[index] = -np.log(_retrieved(corrected.astype(np.float32), microscope))
-    slices = reconstructed(sinogram, angles, microscope.pixel_nm)
+    slices = reconstructed(sinogram, angles, microscope.pixel_nm) + mean
     low_y, low_x = (shape[1 + axis] // 2 - grid.shape[1 + axis] // 2 for axis in (0, 1))
     inner = slices[:, low_y : low_y + grid.shape[1], low_x : low_x + grid.shape[2]]
     grey = microscope.offset_grey + microscope.gain_grey_per_per_cm * inner / _PER_NM
@@ -222,6 +229,7 @@ def image_xray(
     parameters: dict[str, Any] = {
         "microscope": microscope.model_dump(mode="json"),
         "key": key,
+        "photons_behind_sample": photons,
         "shifted_projections_px": {f"{angles[i]:g}": float(shifts[i]) for i in np.flatnonzero(shifts)},
         "pixel_gains": [[round(float(gain), 6) for gain in row] for row in gains] if microscope.ring_sd else None,
     }
@@ -234,7 +242,7 @@ def sample_grid(microscope: XRayTomograph, volume: Volume) -> SampleGrid:
 
 
 def _arriving(pillars: dict[str, Array], angle: float, microscope: XRayTomograph) -> Array:
-    """Intensity at the detector over that of the beam, (z, s)."""
+    """Intensity at the detector over that behind the mean of the sample, (z, s)."""
     attenuation = projected(pillars["attenuation"], angle, microscope.pixel_nm)
     if not isinstance(microscope, XRayPhase):
         return np.exp(-attenuation)
@@ -244,11 +252,11 @@ def _arriving(pillars: dict[str, Array], angle: float, microscope: XRayTomograph
     return propagated(wave, microscope.pixel_nm, wavelength, 1e6 * microscope.propagation_mm)
 
 
-def _counted(intensity: Array, microscope: XRayTomograph, key: int, index: int) -> Array:
-    """Photons in each pixel of a projection."""
+def _counted(intensity: Array, photons: float, microscope: XRayTomograph, key: int, index: int) -> Array:
+    """Photons in each pixel of a projection, of a mean of `photons`."""
     if microscope.detector_fwhm_px > 0.0:
         intensity = gaussian_filter(intensity, microscope.detector_fwhm_px / _FWHM_PER_SIGMA, mode="nearest")
-    mean = (microscope.photons_per_pixel * intensity).astype(np.float32)
+    mean = (photons * intensity).astype(np.float32)
     return count_plane(mean, np.uint64(sub_key(key, "shot noise")), index, 0, 0)
 
 

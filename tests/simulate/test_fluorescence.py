@@ -122,14 +122,13 @@ def test_cells_of_a_circuit_are_as_bright_as_they_fill_their_voxels() -> None:
     ids[:, :20], ids[:, 20:] = 1, 2
     share = np.full(ids.shape, 65535 // 4, np.uint16)
     size = (500.0, 200.0, 200.0)
-    microscope = plain("two_photon", pixel_nm=200)
+    microscope = plain("two_photon", pixel_nm=200, photons_per_molecule=1.0, gain_grey_per_photon=2.0)
     rng = np.random.default_rng(0)
     made = image_filled_cells(Volume(ids, size), Volume(share, size), 20.0, frozenset({2}), microscope, rng)
     assert made.parameters["brightness"] == {"1": 1.0}
     image = made.image.data.astype(float)
-    expected = (
-        0.25 * 20 * 602.214 * 0.2 * 0.2 * microscope.fwhm_nm()[1] / 2.3548 * math.sqrt(2 * math.pi) * 1e-3 * 0.4 * 12
-    )
+    axial_um = 1e-3 * microscope.fwhm_nm()[1] / 2.3548 * math.sqrt(2 * math.pi)
+    expected = 2.0 * 0.25 * 20 * 602.214 * 0.2 * 0.2 * axial_um
     assert image[:, :15].mean() == pytest.approx(expected, rel=0.04)
     assert image[:, 26:].mean() < 0.01 * expected
     with pytest.raises(ValueError, match="must agree"):
