@@ -1,9 +1,10 @@
 """Laying out a block's cells: skeletons with radii that leave clearance to each other and fill the space.
 
 Large things first, then whatever fits into what is left ("void routing"): myelinated axons and dendrites cross the
-block, spines stand on the dendrites, boutons take their room beside spine heads and in wide voids, astrocyte branches
-follow the widest voids that are left, an axon is led through each bouton, and further thin axons are led through the
-largest remaining void, again and again, until no void is wider than asked. A clearance field (distance to the nearest surface so far, on a grid) steers every walk.
+block, spines stand on the dendrites, astrocyte branches follow the widest voids, boutons take their room beside spine
+heads and in wide voids, an axon is led through each of them, and further thin axons are led through the largest
+remaining void, again and again, until no void is wider than asked. A clearance field (distance to the nearest surface
+so far, on a grid) steers every walk.
 """
 
 from collections.abc import Callable

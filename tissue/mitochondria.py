@@ -126,7 +126,8 @@ def _cristae(
     interior: CellInterior, body: FloatArray, path: FloatArray, radii: FloatArray, rng: np.random.Generator
 ) -> Shape | None:
     """Lamellae, each cut to the inner membrane's outline and here and there free of it, and tubules."""
-    axis = unit(path[-1] - path[0])
+    ends_apart = path[-1] - path[0]
+    axis = unit(ends_apart if np.any(ends_apart) else rng.normal(size=3))
     tilt = rng.uniform(0, np.pi / 2) if rng.random() < 0.5 else rng.uniform(0, 0.4)
     normal = np.cos(tilt) * axis + np.sin(tilt) * random_across(axis, rng)
     spacing = rng.uniform(0.048, 0.08)

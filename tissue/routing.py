@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .arrival import FloatArray
 
-STRAIGHT = 1.2  # what a step against the preferred direction costs, in steps; half of it is what a turn by 90° does
+STRAIGHT = 2.5  # what a step against the preferred direction costs, in steps; a turn by 90° costs half of it
 NARROW = 0.6  # what a step where there is just the room looked for costs, in steps
 MOST_NODES = 400_000  # a search that has seen so many gives up
 
@@ -27,25 +27,32 @@ def cheapest_way(
 ) -> npt.NDArray[np.int64]:
     """Nodes (n, 3) of the cheapest path from start to any face of the grid; (0, 3) where there is none.
 
-    clearance: µm at each node; own: nodes not to be entered; preferred: unit vector. A step costs its length, more where
-    there is less clearance than `comfort` and where it turns from the preferred direction; none enters a node with less
-    than `least`. Dijkstra 1959, Numer Math 1:269.
+    clearance: µm at each node; own: nodes not to be entered; preferred: unit vector. A step costs its length, more
+    where there is less clearance than `comfort` and where it turns from the preferred direction; none enters a node
+    with less than `least`. A* (Hart, Nilsson and Raphael 1968, IEEE Trans Syst Sci Cybern 4:100): what is left costs at
+    least what the straight way to a face does where all is wide.
     """
     nx, ny, nz = clearance.shape
-    cost = {np.int64(0): 0.0}
-    before = {np.int64(0): np.int64(-1)}
-    cost.clear()
-    before.clear()
+    to_face = np.empty(6)
+    for face in range(6):
+        outward = preferred[face // 2] * (1.0 if face % 2 else -1.0)
+        across = max(1.0 - outward * outward, 0.0)
+        straight, turn = 1.0 + 0.5 * STRAIGHT, 0.5 * STRAIGHT
+        to_face[face] = np.sqrt(straight * straight - turn * turn * across) - turn * outward
+    cost = np.full(nx * ny * nz, np.inf, np.float32)
+    before = np.full(nx * ny * nz, -1, np.int32)
     first = np.int64((start[0] * ny + start[1]) * nz + start[2])
+    settled = np.zeros(nx * ny * nz, np.bool_)
     cost[first] = 0.0
-    before[first] = np.int64(-1)
-    heap = [(0.0, first)]
+    heap = [(np.float32(0.0), first)]
     seen = 0
     last = np.int64(-1)
     while len(heap) > 0 and seen < MOST_NODES:
-        so_far, node = heapq.heappop(heap)
-        if so_far > cost[node]:
+        _, node = heapq.heappop(heap)
+        if settled[node]:
             continue
+        settled[node] = True
+        so_far = cost[node]
         seen += 1
         i, j, k = node // (ny * nz), (node // nz) % ny, node % nz
         if i == 0 or j == 0 or k == 0 or i == nx - 1 or j == ny - 1 or k == nz - 1:
@@ -64,20 +71,27 @@ def cheapest_way(
                     narrow = comfort / min(room, comfort)
                     step = length * (1.0 + NARROW * (narrow * narrow - 1.0) + 0.5 * STRAIGHT * (1.0 - along))
                     following = np.int64(((i + a) * ny + j + b) * nz + k + c)
-                    if following not in cost or so_far + step < cost[following]:
-                        cost[following] = so_far + step
+                    total = np.float32(so_far + step)
+                    if total < cost[following]:
+                        cost[following] = total
                         before[following] = node
-                        heapq.heappush(heap, (so_far + step, following))
+                        x, y, z = i + a, j + b, k + c
+                        left = min(
+                            min(x * to_face[0], (nx - 1 - x) * to_face[1]),
+                            min(y * to_face[2], (ny - 1 - y) * to_face[3]),
+                            min(z * to_face[4], (nz - 1 - z) * to_face[5]),
+                        )
+                        heapq.heappush(heap, (np.float32(total + left), following))
     count = 0
     node = last
     while node >= 0:
         count += 1
-        node = before[node]
+        node = np.int64(before[node])
     path = np.empty((count, 3), np.int64)
     node = last
     for n in range(count - 1, -1, -1):
         path[n, 0], path[n, 1], path[n, 2] = node // (ny * nz), (node // nz) % ny, node % nz
-        node = before[node]
+        node = np.int64(before[node])
     return path
 
 

@@ -23,8 +23,8 @@ REACH_UM = 0.45  # arrivals are looked at as far as this from a sweep
 LEAFLET_UM = 0.006  # a density begins behind the membrane
 FACING_UM = 0.03  # how much farther than the own surface the partner's may seem and still be what faces it
 
-# PSD area is proportional to the head's volume (Ofer 2021), with this scatter: 0.05 µm² for a spine of 0.04 µm³, 0.3 µm²
-# for one of 0.29 µm³ (realism.md rows 34 and 35), of which the head is some 70 %.
+# PSD area is proportional to the head's volume (Ofer 2021), with this scatter: 0.05 µm² for a spine of 0.04 µm³,
+# 0.3 µm² for one of 0.29 µm³ (realism.md rows 34 and 35), of which the head is some 70 %.
 AREA_PER_HEAD_VOLUME = 1.6  # 1/µm
 AREA_SCATTER = 0.25
 SMALLEST_AREA_UM2, LARGEST_AREA_UM2 = 0.015, 0.5

@@ -9,8 +9,8 @@ from .arrival import FloatArray
 from .interior import CellInterior, IntArray, _room_at, cube_key
 from .shapes import CIRCUMSCRIBED, Shape, ellipsoids, spheres
 
-# 44 nm mean outer diameter (mouse CA1, JCB 200711021 fig. 5); on the EPFL slices the median drawn diameter is 50 nm, and
-# that of a ball's sections is below the ball's own.
+# 44 nm mean outer diameter (mouse CA1, JCB 200711021 fig. 5); on the EPFL slices the median drawn diameter is 50 nm,
+# and that of a ball's sections is below the ball's own.
 RADIUS_UM = 0.025
 RADIUS_SD_UM = 0.0022
 LARGEST_UM = 0.032

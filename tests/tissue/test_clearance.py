@@ -52,9 +52,7 @@ def test_crossing_pairs_and_least_gap_are_those_of_the_flexible_collision_librar
     surfaces = [fcl.CollisionObject(trimesh.collision.mesh_to_BVH(m)) for m in meshes]
     pairs = [(a, b) for b in range(len(meshes)) for a in range(b)]
     theirs = {
-        (a, b)
-        for a, b in pairs
-        if fcl.collide(surfaces[a], surfaces[b], fcl.CollisionRequest(), fcl.CollisionResult())
+        (a, b) for a, b in pairs if fcl.collide(surfaces[a], surfaces[b], fcl.CollisionRequest(), fcl.CollisionResult())
     }
     ours = clearance(*_together(meshes), 0.05)
     assert {(int(a), int(b)) for a, b in ours.crossing} == theirs and theirs
