@@ -51,13 +51,13 @@ _FINE, _FAR = 4.0, 3.0
 class LightMicroscope(BaseModel, ABC):
     """What all fluorescence microscopes share.
 
-    Voxels are `z_step_nm` × `pixel_nm` × `pixel_nm`. Of the cells `labelled_share` are labelled, with a brightness
-    whose relative standard deviation is `brightness_cv` (log-normal); what a labelled cell holds is the materials'
-    `fluorophore_umol_per_l`. `photons_per_molecule` are detected of one molecule in focus, all its pixels together;
-    `background_photons` come on top in each. Each section takes `bleached_per_section` of what is left, and light
-    from a depth z below the coverslip arrives, the excitation's loss included, as exp(−z/`attenuation_length_um`).
-    `depth_um` is where the block begins. `excess_noise` is the detector's variance over Poisson's. Grey =
-    `offset_grey` + `gain_grey_per_photon` · photons + read noise, in `bits`.
+    Voxels are `z_step_nm` × `pixel_nm` × `pixel_nm`, or the block's where those are larger. Of the cells
+    `labelled_share` are labelled, with a brightness whose relative standard deviation is `brightness_cv` (log-normal);
+    what a labelled cell holds is the materials' `fluorophore_umol_per_l`. `photons_per_molecule` are detected of one
+    molecule in focus, all its pixels together; `background_photons` come on top in each. Each section takes
+    `bleached_per_section` of what is left, and light from a depth z below the coverslip arrives, the excitation's loss
+    included, as exp(−z/`attenuation_length_um`). `depth_um` is where the block begins. `excess_noise` is the
+    detector's variance over Poisson's. Grey = `offset_grey` + `gain_grey_per_photon` · photons + read noise, in `bits`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -251,15 +251,17 @@ def image_filled_cells(
 
 
 def sample_grid(microscope: LightMicroscope, volume: Volume) -> SampleGrid:
-    """The microscope's voxels that lie in a volume."""
-    return SampleGrid.within(volume, (microscope.z_step_nm, microscope.pixel_nm, microscope.pixel_nm))
+    """The microscope's voxels that lie in a volume; where the volume's own are larger, voxels as large as those."""
+    size_z, *in_plane = volume.voxel_size_nm
+    pixel_nm = max(microscope.pixel_nm, *in_plane)
+    return SampleGrid.within(volume, (max(microscope.z_step_nm, size_z), pixel_nm, pixel_nm))
 
 
-def _parts(microscope: LightMicroscope) -> tuple[int, int, int]:
+def _parts(microscope: LightMicroscope, grid: SampleGrid) -> tuple[int, int, int]:
     """Into how many working voxels (z, y, x) a voxel is divided; odd along z, so that one lies in its middle."""
     lateral, axial = microscope.fwhm_nm()
-    along_z = math.ceil(microscope.z_step_nm * _FINE / axial)
-    across = math.ceil(microscope.pixel_nm * _FINE / lateral)
+    along_z = math.ceil(grid.voxel_size_nm[0] * _FINE / axial)
+    across = math.ceil(grid.voxel_size_nm[1] * _FINE / lateral)
     return along_z + 1 - along_z % 2, across, across
 
 
@@ -276,7 +278,7 @@ def record(
     cells, for the parameters. Beyond the block its mirror image is taken to lie.
     """
     grid = sample_grid(microscope, volume)
-    parts = _parts(microscope)
+    parts = _parts(microscope, grid)
     fine = grid.finer(parts)
     size_z, size_y, size_x = fine.voxel_size_nm
     molecules = fine.averaged(umol_per_l, volume)

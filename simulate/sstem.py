@@ -359,6 +359,10 @@ def image_sstem(
     stained = StainedVolume(materials, membrane, instances, table, key, stain_scale)
     size_z, *in_plane = materials.voxel_size_nm
     size = (in_plane[0], in_plane[1])
+    if size_z > microscope.section_thickness_nm * (1 + 1e-6):
+        raise ValueError(
+            f"the block's slices of {size_z:g} nm are thicker than sections of {microscope.section_thickness_nm:g} nm"
+        )
     top_nm = materials.origin_nm[0]
     indices = sections_within(microscope, top_nm, materials.extent_nm[0])
     _, first_y, first_x = first_voxel(materials)

@@ -237,7 +237,12 @@ def image_xray(
 
 
 def sample_grid(microscope: XRayTomograph, volume: Volume) -> SampleGrid:
-    """The tomograph's voxels that lie in a volume."""
+    """The tomograph's voxels that lie in a volume. Raises ValueError where the volume's own are larger."""
+    if max(volume.voxel_size_nm) > microscope.pixel_nm * (1 + 1e-6):
+        raise ValueError(
+            f"the block's voxels of {volume.voxel_size_nm} nm are larger than the tomograph's of "
+            f"{microscope.pixel_nm:g} nm"
+        )
     return SampleGrid.within(volume, (microscope.pixel_nm,) * 3)
 
 

@@ -26,7 +26,7 @@ from neuropil.simulate.imaging import blur_reach, image_block, load_microscope
 from neuropil.voxelize.block_files import BlockFiles, read_block
 from neuropil.voxelize.volume import Volume
 
-SEED = 4
+SEED = 20
 PROFILE = "epfl_ca1"
 ELECTRONS = ("fibsem", "sbfsem", "sstem")
 OTHERS = ("xray_phase", "xray_absorption", "confocal", "widefield", "two_photon")

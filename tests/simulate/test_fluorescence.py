@@ -87,13 +87,13 @@ def test_a_point_is_as_wide_as_the_formulas_say(name: str) -> None:
     """A voxel of cytoplasm, hugely bright: its image's width in the plane, in fine pixels."""
     block = filled((40, 60, 60), cell=0)
     block.instances.data[20, 30, 30] = 1
-    microscope = plain(name, pixel_nm=25, z_step_nm=50, photons_per_molecule=1e6, gain_grey_per_photon=0.1)
+    microscope = plain(name, pixel_nm=50, z_step_nm=50, photons_per_molecule=1e6, gain_grey_per_photon=0.1)
     image = picture(block, microscope).data.astype(float)
     peak = np.unravel_index(image.argmax(), image.shape)
-    assert abs(peak[0] - 20) <= 3 and abs(peak[1] - 60) <= 1 and abs(peak[2] - 60) <= 1
-    lateral = 25 * measured_fwhm(image[peak[0], peak[1]])
-    # The point is a voxel of 50 nm, the pixel one of 25.
-    assert lateral == pytest.approx(math.hypot(microscope.fwhm_nm()[0], 2.3548 * 56 / math.sqrt(12)), rel=0.05)
+    assert abs(peak[0] - 20) <= 3 and abs(peak[1] - 30) <= 1 and abs(peak[2] - 30) <= 1
+    lateral = 50 * measured_fwhm(image[peak[0], peak[1]])
+    # The point is a voxel of 50 nm, and so is the pixel.
+    assert lateral == pytest.approx(math.hypot(microscope.fwhm_nm()[0], 2.3548 * 50 / math.sqrt(6)), rel=0.05)
 
 
 def test_sparse_labelling_is_the_cells_own() -> None:
@@ -133,6 +133,15 @@ def test_cells_of_a_circuit_are_as_bright_as_they_fill_their_voxels() -> None:
     assert image[:, 26:].mean() < 0.01 * expected
     with pytest.raises(ValueError, match="must agree"):
         image_filled_cells(Volume(ids, size), Volume(share[:5], size), 20.0, frozenset(), microscope, rng)
+
+
+def test_a_coarse_block_is_imaged_on_its_own_voxels() -> None:
+    ids, share = np.ones((4, 30, 30), np.uint32), np.full((4, 30, 30), 65535, np.uint16)
+    size = (1000.0, 300.0, 300.0)
+    made = image_filled_cells(
+        Volume(ids, size), Volume(share, size), 20.0, frozenset(), plain("confocal"), np.random.default_rng(0)
+    )
+    assert made.image.voxel_size_nm == size and made.image.shape_zyx == (4, 30, 30)
 
 
 def test_labels_are_those_at_the_middle_of_each_voxel() -> None:

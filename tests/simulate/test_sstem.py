@@ -240,6 +240,9 @@ def test_blocks_that_do_not_fit_are_refused(block: Truth) -> None:
     table, rng = load_materials(), np.random.default_rng(0)
     with pytest.raises(ValueError, match="120 nm deep, from 0 nm on, which holds no whole section of 150 nm"):
         pictures(block, table, plain(section_thickness_nm=150))
+    with pytest.raises(ValueError, match="slices of 60 nm are thicker than sections of 50 nm"):
+        volumes = (Volume(v.data, (60.0, 5.0, 5.0)) for v in (block.materials, block.membrane, block.instances))
+        image_sstem(*volumes, table, plain(), rng)
     with pytest.raises(ValueError, match="instances is uint8"):
         image_sstem(block.materials, block.membrane, block.membrane, table, plain(), rng)
     with pytest.raises(ValueError, match="voxel size"):

@@ -167,6 +167,8 @@ def test_each_has_its_own_class_and_bad_ones_are_refused() -> None:
         plain(energy_kev=500)
     with pytest.raises(ValidationError, match="propagation_mm"):
         plain("xray_phase", propagation_mm=0)
+    with pytest.raises(ValueError, match="are larger than the tomograph's of 20 nm"):
+        slices(block_of("psd"), plain(pixel_nm=20))
     with pytest.raises(ValueError, match="200 nm long in z, from 0 nm on, which holds no whole voxel"):
         slices(block_of("psd"), plain(pixel_nm=1000))
 
