@@ -32,7 +32,7 @@ from .appearance import (
 )
 from .detector import noise_function_or_level, set_detector, stain_for_grey
 from .gradient_fit import turn_by_gradient
-from .knobs import DWELL_MEMORY, MEMBRANE_THICKNESS, STAIN_GROUPS, image_knobs, set_resin, stain_knob
+from .knobs import DWELL_MEMORY, MEMBRANE_THICKNESS, RESAMPLING, STAIN_GROUPS, image_knobs, set_resin, stain_knob
 from .look import Look, Specimen, annotation, observe, photograph
 from .materials import StructureTable
 from .microscope import FibSem, SbfSem
@@ -72,7 +72,7 @@ def start_look(real: Sequence[Run], look: Look) -> Look:
     microscope = set_detector(look.microscope, noise, resin_grey)
     plasm = stain_knob("cytoplasm", STAIN_GROUPS["cytoplasm"])
     stain = stain_for_grey(look.table["dendroplasm"], float(usual), microscope)
-    return plasm.turned(replace(look, microscope=microscope), stain)
+    return plasm.turned(replace(look, microscope=microscope), min(max(stain, plasm.low), plasm.high))
 
 
 def fit_image(
@@ -253,7 +253,7 @@ def calibrate(
         if turn == 0 and isinstance(look.microscope, FibSem | SbfSem):
             labels = [run.labels for run in observe(specimens, structures, look, drawn, seed)]
             knobs = image_knobs(look, specimens[0].truth.materials.voxel_size_nm, drawn)
-            smooth = [knob for knob in knobs if knob.name not in (MEMBRANE_THICKNESS, DWELL_MEMORY)]
+            smooth = [knob for knob in knobs if knob.name not in (MEMBRANE_THICKNESS, DWELL_MEMORY, RESAMPLING)]
             look = turn_by_gradient(goal, specimens, labels, look, smooth, seed, GRADIENT_STEPS)
             step(f"round {turn + 1}: microscope and stains by gradients: {loss(goal, seen(look)):.2f} tolerances off")
         look = fit_image(goal, specimens, structures, look, drawn, seed, LEAST_SQUARES_STEPS)

@@ -89,7 +89,7 @@ def noise_function_or_level(images: Image, resin_grey: float, microscope: FibSem
         noise = None
     # Slices whose grey was stretched or clipped tell a blank so near or far that stains could not be.
     above = microscope.offset_grey - resin_grey_of(microscope)
-    if noise is not None and 0.3 * above < noise.blank_grey - resin_grey < 3.0 * above:
+    if noise is not None and 0.5 * above < noise.blank_grey - resin_grey < 2.0 * above:
         return noise
     blank = resin_grey + above
     residual, local = noise_residual(images)

@@ -17,6 +17,7 @@ from typing import Any
 import numba
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import correlate1d
 
 from neuropil.voxelize.volume import Triple, Volume
 
@@ -38,7 +39,7 @@ from .hash_noise import (
 from .materials import MaterialTable
 from .microscope import FibSem, SbfSem
 from .mosaic import Tiling
-from .point_spread import FWHM_PER_SIGMA
+from .point_spread import FWHM_PER_SIGMA, gaussian_kernel
 from .slices import Slices
 from .stained_volume import check_block, first_voxel
 
@@ -151,7 +152,9 @@ def blur_reach(microscope: FibSem | SbfSem, voxel_size_nm: Triple) -> tuple[int,
         optical + microscope.beam_spread_kernel(size).size // 2
         for optical, size in zip(_optical_reach(microscope, voxel_size_nm), voxel_size_nm[1:], strict=True)
     )
-    reach_x += memory_length(microscope.dwell_correlation) - 1
+    resampled = gaussian_kernel(microscope.resampling_fwhm_px, 1.0).size // 2
+    reach_y += resampled
+    reach_x += resampled + memory_length(microscope.dwell_correlation) - 1
     reach_x += memory_length(microscope.charging.decay(voxel_size_nm[2])) - 1
     return max(-first, kernel.size - 1 + first), reach_y, reach_x
 
@@ -334,6 +337,9 @@ class _BlockFace:
         _count_lines(signal, np.float32(self.electrons(index)), self._noise_key, z + index, y, x, counts)
         if microscope.dwell_correlation > 0.0:
             counts = self._remembered(counts, tiling, microscope.dwell_correlation, None)
+        if microscope.resampling_fwhm_px > 0.0:
+            kernel = gaussian_kernel(microscope.resampling_fwhm_px, 1.0)
+            counts = correlate1d(correlate1d(counts, kernel, axis=0, mode="nearest"), kernel, axis=1, mode="nearest")
         _show_lines(
             counts, tiling.row, tiling.edges, gain.astype(np.float32), offset.astype(np.float32),
             np.float32(microscope.read_noise_grey), self._noise_key, z + index, y, x, out,

@@ -17,19 +17,32 @@ from .sstem import SsTem, lost_per_nm
 
 # Knobs that the differentiable model has not.
 MEMBRANE_THICKNESS = "thickness of plasma membranes"
-DWELL_MEMORY = "dwell memory"
+DWELL_MEMORY, RESAMPLING = "dwell memory", "resampling"
 
-# Which materials' stain is turned by one knob.
+# Which materials' stain is turned by one knob, and between which mass fractions of the first of them: about twice
+# either way from what tissue has in stained_tissue.yaml, so that no structure takes another's place.
 STAIN_GROUPS: Mapping[str, tuple[str, ...]] = {
     "cytoplasm": ("dendroplasm", "axoplasm", "astroplasm", "spinoplasm"),
     # What no label tells apart follows the membrane, so that the whole staining is of one strength.
-    "membrane": ("membrane", "er_lumen", "mvb_lumen", "lysosome", "microtubule", "filament"),
+    "membrane": ("membrane", "er_lumen", "microtubule", "filament"),
+    "lysosomes": ("lysosome", "mvb_lumen"),
     "gaps": ("ecs",),
     "mitochondria": ("mitochondrial_matrix",),
     "cristae": ("crista",),
     "psd": ("psd", "cleft", "active_zone"),
     "vesicles": ("vesicle_lumen",),
     "myelin": ("myelin",),
+}
+STAIN_RANGES: Mapping[str, tuple[float, float]] = {
+    "cytoplasm": (0.012, 0.07),
+    "membrane": (0.05, 0.22),
+    "lysosomes": (0.02, 0.2),
+    "gaps": (0.02, 0.16),
+    "mitochondria": (0.03, 0.14),
+    "cristae": (0.015, 0.14),
+    "psd": (0.05, 0.22),
+    "vesicles": (0.012, 0.14),
+    "myelin": (0.04, 0.2),
 }
 # Which class has to be drawn on the real slices for a group to be told from the rest; else it follows the membrane.
 DRAWN_AS: Mapping[str, str] = {
@@ -60,7 +73,7 @@ def stain_knob(name: str, materials: Sequence[str]) -> Knob:
         }
         return replace(look, table=look.table.with_materials(new))
 
-    return Knob(f"stain of {name}", 2e-3, 0.4, lambda look: look.table[materials[0]].stain_fraction, turned)
+    return Knob(f"stain of {name}", *STAIN_RANGES[name], lambda look: look.table[materials[0]].stain_fraction, turned)
 
 
 def _material_knob(name: str, materials: Sequence[str], field: str, low: float, high: float) -> Knob:
@@ -100,14 +113,19 @@ def _microscope_knob(name: str, field: str, low: float, high: float) -> Knob:
     )
 
 
-def _block_face_resin(look: Look, grey: float | None = None, electrons: float | None = None) -> Look:
-    """The look with resin at another grey or of more electrons, the blank where it was."""
-    old = look.microscope
-    assert isinstance(old, FibSem | SbfSem)
-    count = resin_electrons(old) if electrons is None else electrons
+def _block_face_resin(
+    look: Look, grey: float | None = None, above: float | None = None, electrons: float | None = None
+) -> Look:
+    """The look with resin at another grey, the blank by other grey levels above it, or of more electrons."""
+    old = _block_face(look)
     shown = resin_grey_of(old) if grey is None else grey
-    noise = NoiseFunction((old.offset_grey - shown) / count, old.offset_grey)
-    return replace(look, microscope=set_detector(old, noise, shown))
+    blank = shown + (_blank_above_resin(look) if above is None else above)
+    count = resin_electrons(old) if electrons is None else electrons
+    return replace(look, microscope=set_detector(old, NoiseFunction((blank - shown) / count, blank), shown))
+
+
+def _blank_above_resin(look: Look) -> float:
+    return _block_face(look).offset_grey - resin_grey_of(_block_face(look))
 
 
 def _transmitted(microscope: SsTem) -> float:
@@ -158,11 +176,12 @@ def _detector_knobs(look: Look) -> list[Knob]:
             _microscope_knob("stain of sections", "stain_cv", 0.005, 0.4),
             _microscope_knob("brightness of sections", "exposure_offset_grey", 0.2, 40.0),
         ]
-    blank = look.microscope.offset_grey
     return [
         _microscope_knob("energy filter", "energy_filter_share", 0.3, 0.978),
         # Counted from a tenth, since a logarithm does not reach 0.
         Knob(DWELL_MEMORY, 0.1, 0.8, lambda k: _block_face(k).dwell_correlation + 0.1, _with_dwell),
+        # Less than half a pixel changes nothing.
+        Knob(RESAMPLING, 0.5, 3.0, lambda k: max(_block_face(k).resampling_fwhm_px, 0.5), _with_resampling),
         Knob(
             "electrons of resin",
             10.0,
@@ -173,15 +192,21 @@ def _detector_knobs(look: Look) -> list[Knob]:
         Knob(
             "grey of resin",
             100.0,
-            blank - 10.0,
+            400.0,
             lambda k: resin_grey_of(_block_face(k)),
             lambda k, g: _block_face_resin(k, grey=g),
         ),
+        Knob("blank above resin", 50.0, 3000.0, _blank_above_resin, lambda k, a: _block_face_resin(k, above=a)),
     ]
 
 
 def _with_dwell(look: Look, value: float) -> Look:
     microscope = _block_face(look).model_copy(update={"dwell_correlation": round(max(value - 0.1, 0.0), 4)})
+    return replace(look, microscope=microscope)
+
+
+def _with_resampling(look: Look, value: float) -> Look:
+    microscope = _block_face(look).model_copy(update={"resampling_fwhm_px": round(value, 4) if value > 0.5 else 0.0})
     return replace(look, microscope=microscope)
 
 

@@ -34,7 +34,8 @@ class BlockFaceSem(BaseModel):
     there. `dwell_correlation`: share of a pixel's signal that the detector still holds one pixel on, exp(-dwell time /
     time constant). `drift_gain_sd`, `drift_offset_grey`: standard deviations over slices of contrast (relative, about
     the middle of the grey scale) and brightness. Current, contrast and brightness change over `drift_length_slices`.
-    `mosaic`: see there.
+    `mosaic`: see there. `resampling_fwhm_px`: blur (y and x) of what was counted, as aligning slices by interpolation
+    leaves it; noise of neighbouring pixels is alike then.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +59,7 @@ class BlockFaceSem(BaseModel):
     focus: Focus = Focus()
     charging: Charging = Charging()
     mosaic: Mosaic = Mosaic()
+    resampling_fwhm_px: Annotated[float, Field(ge=0.0, le=5.0)] = 0.0
 
     @model_validator(mode="after")
     def _physics_holds(self) -> Self:

@@ -26,7 +26,7 @@ def still(**update: object) -> FibSem:
 
 # Every artefact, one by one and together, with short memories so that tiles have something left inside.
 ARTEFACTS: dict[str, dict[str, object]] = {
-    "detector": {"dwell_correlation": 0.4, "read_noise_grey": 2.0},
+    "detector": {"dwell_correlation": 0.4, "read_noise_grey": 2.0, "resampling_fwhm_px": 1.6},
     "drift": {"beam_current_sd": 0.02, "drift_gain_sd": 0.02, "drift_offset_grey": 1.0},
     "scan": {
         "scan": {
@@ -262,6 +262,20 @@ def test_noise_is_correlated_along_the_scan_line_alone() -> None:
     across = (image[:, :-1] * image[:, 1:]).mean() / image.var()
     assert along == pytest.approx(0.6, abs=0.03)
     assert abs(across) < 0.03
+
+
+def test_resampling_leaves_noise_alike_along_both_axes_and_weaker() -> None:
+    """A Gaussian of σ px leaves 1/(4πσ²) of the variance, and exp(-1/4σ²) of it between neighbours; pixels add 1/12."""
+    table = smooth_table()
+    raw, resampled = (
+        picture(flat(1, (2, 200, 200)), table, still(resampling_fwhm_px=fwhm)).astype(np.float64) for fwhm in (0.0, 2.4)
+    )
+    sigma = np.sqrt((2.4 / 2.3548) ** 2 + 1.0 / 12.0)
+    assert resampled.var() == pytest.approx(raw.var() / (4.0 * np.pi * sigma**2), rel=0.06)
+    rest = resampled - resampled.mean()
+    for axis in (1, 2):
+        near = np.moveaxis(rest, axis, 0)
+        assert (near[:-1] * near[1:]).mean() / rest.var() == pytest.approx(np.exp(-0.25 / sigma**2), abs=0.04)
 
 
 def test_few_electrons_are_poisson() -> None:
