@@ -40,6 +40,8 @@ from neuropil.simulate.imaging import (
 from neuropil.simulate.materials import MaterialTable, StructureTable, cell_stains, load_structures
 from neuropil.simulate.microscope import BlockFaceSem
 from neuropil.simulate.randomisation import profile_inputs
+from neuropil.simulate.section_artefacts import Field2D
+from neuropil.simulate.sstem import SsTem, sampled_sections
 from neuropil.tissue.block import TissueBlock, build_block
 from neuropil.tissue.block_statistics import WIDEST_GAP_NM, sheets_and_tunnels
 from neuropil.tissue.parameters import TissueParameters
@@ -326,6 +328,9 @@ def _image(
     if isinstance(microscope, BlockFaceSem):
         # Debris lies where it lies: the first tiles have not seen all of it.
         sampled |= sampled_artefacts(microscope, sampled["key"], size_nm, (0, 0, 0), grid.shape)
+    elif isinstance(microscope, SsTem):
+        field = Field2D((0, 0), grid.shape[1:], size_nm[1:])
+        sampled |= sampled_sections(microscope, sampled["key"], range(grid.shape[0]), field)
     return sampled, _drawn_statistics(greys, bits)
 
 

@@ -313,67 +313,96 @@ def resampled(plane: Plane, dy_px: Floats, dx_px: Floats) -> Plane:
     return out
 
 
+def cutting_direction(key: int) -> float:
+    """Angle from y, in rad, in which all sections of a block are cut."""
+    return float(generator(key, "direction of cutting").uniform(0.0, math.pi))
+
+
 def thickness_factor(
     section: Section, key: int, field: Field2D, uneven: Unevenness | None, marks: KnifeMarks | None
 ) -> Plane | None:
     """By how much more or less tissue and stain a section has at each pixel; None where nothing varies."""
     if uneven is None and marks is None:
         return None
-    # One direction of cutting for all sections; chatter runs across it, scratches along it.
-    angle = float(generator(key, "direction of cutting").uniform(0.0, math.pi))
+    # Chatter runs across the direction of cutting, scratches along it.
+    angle = cutting_direction(key)
     y, x = field.places_nm()
     ahead = math.cos(angle) * y + math.sin(angle) * x
     factor = np.full(field.shape, 1.0, np.float32)
     if uneven is not None and uneven.smooth_sd > 0.0:
-        patches = field.smooth(
-            sub_key(sub_key(key, "stain patches"), str(section.index)), 1e3 * uneven.smooth_length_um
-        )
-        factor += np.float32(uneven.smooth_sd) * patches
+        patch_key = sub_key(sub_key(key, "stain patches"), str(section.index))
+        factor += np.float32(uneven.smooth_sd) * field.smooth(patch_key, 1e3 * uneven.smooth_length_um)
     if uneven is not None and uneven.chatter > 0.0:
         phase = generator(key, "chatter", section.index).uniform(0.0, 2 * math.pi)
         factor += (uneven.chatter * np.sin(2 * math.pi * ahead / uneven.chatter_period_nm + phase)).astype(np.float32)
     if marks is not None:
         aside = math.cos(angle) * x - math.sin(angle) * y
-        factor *= _scratches(section.index, key, marks, aside)
+        for scratch in scratches(section.index, key, marks, aside.min(), aside.max()):
+            profile = np.exp(-0.5 * ((aside - scratch.aside_nm) / (0.5 * scratch.width_nm)) ** 2)
+            factor *= 1.0 - np.float32(scratch.depth) * profile.astype(np.float32)
     return np.maximum(factor, np.float32(0.05))
 
 
-def _scratches(index: int, key: int, marks: KnifeMarks, aside: Floats) -> Plane:
-    left = np.full(aside.shape, 1.0, np.float32)
-    cells = range(math.floor(aside.min() / _CELL_NM) - 1, math.floor(aside.max() / _CELL_NM) + 2)
-    for cell in cells:
+@dataclass(frozen=True)
+class Scratch:
+    """A knife mark: its distance aside of the origin, across the direction of cutting, and the share it took away."""
+
+    aside_nm: float
+    width_nm: float
+    depth: float
+
+
+def scratches(index: int, key: int, marks: KnifeMarks, low_nm: float, high_nm: float) -> list[Scratch]:
+    """The knife marks of a section whose places lie between `low_nm` and `high_nm`, or a little beyond."""
+    found = []
+    for cell in range(math.floor(low_nm / _CELL_NM) - 1, math.floor(high_nm / _CELL_NM) + 2):
         rng = generator(key, "knife marks", cell)
-        for _ in range(rng.poisson(marks.per_um * _CELL_NM / 1e3)):
+        for number in range(rng.poisson(marks.per_um * _CELL_NM / 1e3)):
             place, width, depth = rng.uniform((0, 0.5, 0.3), (1, 1.5, 1.0))
             # A nick in the knife cuts now deeper, now less, as sections go by.
-            depth *= marks.depth * generator(key, "depth of marks", cell, index // 4).uniform(0.4, 1.0)
-            sigma = 0.5 * width * marks.width_nm
-            left *= 1.0 - np.float32(depth) * np.exp(-0.5 * ((aside - (cell + place) * _CELL_NM) / sigma) ** 2).astype(
-                np.float32
-            )
-    return left
+            now = generator(key, "depth of marks", cell, number, index // 4).uniform(0.4, 1.0)
+            aside_nm, width_nm = (cell + float(place)) * _CELL_NM, float(width) * marks.width_nm
+            found.append(Scratch(aside_nm, width_nm, float(depth * now) * marks.depth))
+    return found
 
 
-def speck_chords_nm(section: Section, key: int, name: str, field: Field2D, specks: Specks) -> Plane:
-    """How many nm of a speck's matter the beam crosses at each pixel of a section that carries such specks."""
-    chords = np.zeros(field.shape, np.float32)
-    y, x = field.places_nm()
-    low_y, high_y, low_x, high_x = y[0, 0], y[-1, 0], x[0, 0], x[0, -1]
-    for cell_y in range(math.floor(low_y / _CELL_NM) - 1, math.floor(high_y / _CELL_NM) + 2):
-        for cell_x in range(math.floor(low_x / _CELL_NM) - 1, math.floor(high_x / _CELL_NM) + 2):
+@dataclass(frozen=True)
+class Grain:
+    """A ball of foreign matter on a section."""
+
+    y_nm: float
+    x_nm: float
+    diameter_nm: float
+
+
+def grains(section: Section, key: int, name: str, field: Field2D, specks: Specks) -> list[Grain]:
+    """The grains on a section that carries such specks, which lie in the field or a little beyond."""
+    found = []
+    ranges = [
+        range(math.floor(low * size / _CELL_NM) - 1, math.floor((low + count) * size / _CELL_NM) + 2)
+        for low, count, size in zip(field.first, field.shape, field.size_nm, strict=True)
+    ]
+    for cell_y in ranges[0]:
+        for cell_x in ranges[1]:
             rng = generator(key, name, section.index, cell_y, cell_x)
             for _ in range(rng.poisson(specks.clusters_per_um2 * (_CELL_NM / 1e3) ** 2)):
                 centre = (np.array([cell_y, cell_x]) + rng.uniform(size=2)) * _CELL_NM
                 count = max(1, rng.poisson(specks.grains_per_cluster))
                 places = centre + np.clip(rng.normal(size=(count, 2)), -3, 3) * specks.cluster_radius_nm / 2
                 spread = np.clip(rng.normal(size=count), -2.5, 2.5) * specks.diameter_spread
-                for (at_y, at_x), diameter in zip(places, specks.diameter_nm * np.exp(spread), strict=True):
-                    _add_chord(chords, y, x, at_y, at_x, min(diameter, 0.5 * _CELL_NM))
+                for (y, x), diameter in zip(places, specks.diameter_nm * np.exp(spread), strict=True):
+                    found.append(Grain(float(y), float(x), min(float(diameter), 0.5 * _CELL_NM)))
+    return found
+
+
+def chords_nm(there: list[Grain], field: Field2D) -> Plane:
+    """How many nm of the grains' matter the beam crosses at each pixel."""
+    chords = np.zeros(field.shape, np.float32)
+    y, x = field.places_nm()
+    for grain in there:
+        radius = 0.5 * grain.diameter_nm
+        rows = slice(*np.searchsorted(y[:, 0], (grain.y_nm - radius, grain.y_nm + radius)))
+        columns = slice(*np.searchsorted(x[0], (grain.x_nm - radius, grain.x_nm + radius)))
+        square = (y[rows] - grain.y_nm) ** 2 + (x[:, columns] - grain.x_nm) ** 2
+        chords[rows, columns] += 2.0 * np.sqrt(np.maximum(radius**2 - square, 0.0)).astype(np.float32)
     return chords
-
-
-def _add_chord(chords: Plane, y: Floats, x: Floats, at_y: float, at_x: float, diameter: float) -> None:
-    rows = slice(*np.searchsorted(y[:, 0], (at_y - 0.5 * diameter, at_y + 0.5 * diameter)))
-    columns = slice(*np.searchsorted(x[0], (at_x - 0.5 * diameter, at_x + 0.5 * diameter)))
-    square = (y[rows] - at_y) ** 2 + (x[:, columns] - at_x) ** 2
-    chords[rows, columns] += 2.0 * np.sqrt(np.maximum(0.25 * diameter**2 - square, 0.0)).astype(np.float32)

@@ -7,6 +7,7 @@ smears as it does in a real section. The image has one plane per section, `secti
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -40,11 +41,14 @@ from .section_artefacts import (
     Specks,
     Tears,
     Unevenness,
+    chords_nm,
+    cutting_direction,
     generator,
+    grains,
     moved,
     reach_nm,
     resampled,
-    speck_chords_nm,
+    scratches,
     thickness_factor,
 )
 from .stained_volume import StainedVolume, first_voxel
@@ -330,10 +334,30 @@ def _specks(one: Section, microscope: SsTem, key: int, field: Field2D) -> Plane 
         ("debris", one.debris, microscope.debris, _DIRT, _DIRT_G_CM3),
     ):
         if there and specks is not None:
-            chords = speck_chords_nm(one, key, name, field, specks)
+            chords = chords_nm(grains(one, key, name, field, specks), field)
             depth = np.float32(sum(lost_per_nm(matter, density, microscope))) * chords
             total = depth if total is None else total + depth
     return total
+
+
+def sampled_sections(microscope: SsTem, key: int, indices: range, field: Field2D) -> dict[str, Any]:
+    """All that was drawn for sections, as a manifest keeps it; marks and grains of the field and just beyond it."""
+    angle = cutting_direction(key)
+    records = []
+    for index in indices:
+        one = section(microscope, key, index)
+        record = one.as_dict()
+        if microscope.knife_marks is not None:
+            y, x = field.places_nm()
+            aside = math.cos(angle) * x - math.sin(angle) * y
+            marks = scratches(index, key, microscope.knife_marks, aside.min(), aside.max())
+            record["knife_marks"] = [asdict(mark) for mark in marks]
+        for name, specks in (("precipitate", microscope.precipitate), ("debris", microscope.debris)):
+            if specks is not None:
+                there = grains(one, key, name, field, specks) if record[name] else []
+                record[name] = [asdict(grain) for grain in there]
+        records.append(record)
+    return {"cutting_direction_rad": angle, "sections": records}
 
 
 def image_sstem(
@@ -391,11 +415,9 @@ def image_sstem(
         grey = (microscope.offset_grey + one.offset_grey) + (microscope.gain_grey_per_electron * one.gain) * counts
         first = (one.index, first_y, first_x)
         plane[:] = digitized(grey, microscope.read_noise_grey, read_key, first, np.uint8)
-    parameters: dict[str, Any] = {
-        "microscope": microscope.model_dump(mode="json"),
-        "key": key,
-        "sections": [one.as_dict() for one in sections],
-    }
+    parameters = {"microscope": microscope.model_dump(mode="json"), "key": key} | sampled_sections(
+        microscope, key, indices, field
+    )
     thickness = microscope.section_thickness_nm
     origin = (indices.start * thickness, materials.origin_nm[1], materials.origin_nm[2])
     return Micrograph(Volume(image, (thickness, *size), origin), parameters)

@@ -190,6 +190,12 @@ def test_specks_scratches_and_chatter_are_seen() -> None:
     lead = plain(precipitate={"probability": 1, "clusters_per_um2": 3, "grains_per_cluster": 5, "diameter_nm": 30})
     image = pictures(block, table, lead)
     assert 0.001 < (image < 0.7 * plain_grey).mean() < 0.2
+    rng = np.random.default_rng(0)
+    made = image_sstem(block.materials, block.membrane, block.instances, table, lead, rng)
+    for grain in made.parameters["sections"][0]["precipitate"]:
+        y, x = int(grain["y_nm"] / 5), int(grain["x_nm"] / 5)
+        if 0 <= y < 300 and 0 <= x < 300:
+            assert made.image.data[0, y, x] < 0.8 * plain_grey
     scratched = pictures(block, table, plain(knife_marks={"per_um": 3, "width_nm": 20, "depth": 0.5}))
     assert scratched.max() > plain_grey + 4
     chatter = pictures(block, table, plain(unevenness={"chatter": 0.2, "chatter_period_nm": 300})).astype(float)
