@@ -50,8 +50,8 @@ REAL_SLICES, BLOCK_SLICES = 24, 3
 GRADIENT_STEPS = 28
 # Steps of least squares in a round, each with a Jacobian of one look per knob.
 LEAST_SQUARES_STEPS = 3
-# Annotators' hands are compared on every so manieth of so many slices of a block.
-DRAWN_SLICES, DRAWN_EVERY = 11, 5
+# Annotators' hands are compared on some of so many slices of a block, or sections.
+DRAWN_SLICES, DRAWN_SECTIONS, DRAWN_EVERY = 11, 3, 5
 # Pull of each knob towards where it started, per e-fold: what the images do not decide stays where it was.
 PULL = 0.03
 
@@ -148,10 +148,10 @@ _DAMPINGS = (0.003, 0.03, 0.3)
 # Fields of the annotators' style that each class's labels decide, with bounds in nm.
 _STYLE_FIELDS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "mitochondrion": {"mitochondrion_outside_nm": (0.0, 30.0)},
-    "mitochondrial_boundary": {"mitochondrial_boundary_nm": (5.0, 80.0)},
-    "membrane": {"membrane_inside_nm": (2.0, 60.0), "membrane_outside_nm": (2.0, 60.0)},
-    "psd": {"psd_margin_nm": (0.0, 60.0)},
-    "vesicle": {"vesicle_cap_nm": (0.0, 16.0), "vesicle_margin_nm": (0.0, 40.0)},
+    "mitochondrial_boundary": {"mitochondrial_boundary_nm": (5.0, 60.0)},
+    "membrane": {"membrane_inside_nm": (2.0, 30.0), "membrane_outside_nm": (2.0, 30.0)},
+    "psd": {"psd_margin_nm": (0.0, 40.0)},
+    "vesicle": {"vesicle_cap_nm": (0.0, 16.0), "vesicle_margin_nm": (0.0, 30.0)},
     "myelin_sheath": {"myelin_margin_nm": (0.0, 40.0)},
 }
 
@@ -175,7 +175,7 @@ def fit_annotator(
     low, high = np.array(list(fields.values())).T
     wanted = {name: value for name, value in goal.items() if name.startswith(("share", "size", "class"))}
     shots = [photograph(s, look, seed + k) for k, s in enumerate(specimens)]
-    images = np.concatenate([shot.image.data[::DRAWN_EVERY] for shot in shots])
+    images = np.concatenate([shot.image.data[:: _drawn_step(look)] for shot in shots])
 
     def styled(values: npt.NDArray[np.float64]) -> AnnotatorStyle:
         nm = low + np.clip(values, 0.0, 1.0) * (high - low)
@@ -187,7 +187,7 @@ def fit_annotator(
             annotation(s, structures, shot, new, seed + k, drawn)
             for k, (s, shot) in enumerate(zip(specimens, shots, strict=True))
         ]
-        labels = np.concatenate([drawing[::DRAWN_EVERY] for drawing in drawings if drawing is not None])
+        labels = np.concatenate([drawing[:: _drawn_step(look)] for drawing in drawings if drawing is not None])
         return loss(wanted, drawn_numbers(labels) | class_numbers(images, labels))
 
     start = np.clip((np.array([getattr(look.style, key) for key in fields]) - low) / (high - low), 0.02, 0.98)
@@ -198,13 +198,18 @@ def fit_annotator(
     return replace(look, style=styled(best))
 
 
+def _drawn_step(look: Look) -> int:
+    return 1 if isinstance(look.microscope, SsTem) else DRAWN_EVERY
+
+
 def _shallow(specimen: Specimen, look: Look) -> Specimen:
-    """As many of a specimen's middle slices as lines of annotators reach through; of sections all."""
-    if isinstance(look.microscope, SsTem):
-        return specimen
+    """The part of a specimen on which annotators' hands are compared: some middle slices, or its first sections."""
     depth, height, width = specimen.truth.materials.shape_zyx
-    most = min(depth, DRAWN_SLICES)
-    start, shape = ((depth - most) // 2, 0, 0), (most, height, width)
+    first, most = (depth - min(depth, DRAWN_SLICES)) // 2, min(depth, DRAWN_SLICES)
+    if isinstance(look.microscope, SsTem):
+        per_section = look.microscope.section_thickness_nm / specimen.truth.materials.voxel_size_nm[0]
+        first, most = 0, min(depth, round(DRAWN_SECTIONS * per_section))
+    start, shape = (first, 0, 0), (most, height, width)
     return Specimen(specimen.truth.crop(start, shape), specimen.thick_membrane.crop(start, shape), specimen.stain_scale)
 
 
