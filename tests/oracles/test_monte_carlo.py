@@ -54,8 +54,7 @@ def test_backscatter_at_low_energies_agrees_with_another_monte_carlo(symbol: str
     count = 20_000
     for energy, theirs in INDEPENDENT[symbol].items():
         found = backscattered(symbol, float(energy), count)
-        # Screened Rutherford and Browning part by up to 8 % at 1 keV, and counting adds 2 %.
-        assert found == pytest.approx(theirs, rel=0.11), energy
+        assert found == pytest.approx(theirs, rel=0.03, abs=2.5 * math.sqrt(found / count)), energy
 
 
 def test_light_elements_scatter_back_more_at_low_energy_and_heavy_ones_less() -> None:
