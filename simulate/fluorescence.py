@@ -29,6 +29,7 @@ from .light_spread import (
     confocal_fwhm_nm,
     gaussian_spread,
     in_focus_to_one,
+    on_larger_voxels,
     optical_spread,
     through_pinhole,
     two_photon_fwhm_nm,
@@ -257,12 +258,35 @@ def sample_grid(microscope: LightMicroscope, volume: Volume) -> SampleGrid:
     return SampleGrid.within(volume, (max(microscope.z_step_nm, size_z), pixel_nm, pixel_nm))
 
 
-def _parts(microscope: LightMicroscope, grid: SampleGrid) -> tuple[int, int, int]:
-    """Into how many working voxels (z, y, x) a voxel is divided; odd along z, so that one lies in its middle."""
+def _odd(number: float) -> int:
+    """The next odd number that is not smaller."""
+    whole = max(1, math.ceil(number))
+    return whole + 1 - whole % 2
+
+
+def _parts(microscope: LightMicroscope, grid: SampleGrid, volume: Volume) -> tuple[int, int, int]:
+    """Into how many working voxels (z, y, x) a voxel is divided; odd along z, so that one lies in its middle.
+
+    They are as fine as the point spread needs, but not finer than the block, which has no more to show.
+    """
+    size_z, *in_plane = volume.voxel_size_nm
     lateral, axial = microscope.fwhm_nm()
-    along_z = math.ceil(grid.voxel_size_nm[0] * _FINE / axial)
-    across = math.ceil(grid.voxel_size_nm[1] * _FINE / lateral)
-    return along_z + 1 - along_z % 2, across, across
+    finest_z, finest = (
+        max(1, math.floor(voxel / size + 1e-6))
+        for voxel, size in zip(grid.voxel_size_nm, (size_z, max(in_plane)), strict=False)
+    )
+    along_z = min(_odd(grid.voxel_size_nm[0] * _FINE / axial), finest_z - 1 + finest_z % 2)
+    across = min(math.ceil(grid.voxel_size_nm[1] * _FINE / lateral), finest)
+    return along_z, across, across
+
+
+def _spread_on(microscope: LightMicroscope, fine: SampleGrid) -> Spread:
+    """The point spread on working voxels, computed on finer ones where these are too coarse for it."""
+    (size_z, size_r, _), (lateral, axial) = fine.voxel_size_nm, microscope.fwhm_nm()
+    z, r = _odd(size_z * _FINE / axial), _odd(size_r * _FINE / lateral)
+    # Light from farther away than the block is long would come from outside it.
+    most = (z * fine.shape[0], r * max(fine.shape[1:]))
+    return on_larger_voxels(microscope.point_spread((size_z / z, size_r / r), most), (z, r))
 
 
 def record(
@@ -278,7 +302,7 @@ def record(
     cells, for the parameters. Beyond the block its mirror image is taken to lie.
     """
     grid = sample_grid(microscope, volume)
-    parts = _parts(microscope, grid)
+    parts = _parts(microscope, grid, volume)
     fine = grid.finer(parts)
     size_z, size_y, size_x = fine.voxel_size_nm
     molecules = fine.averaged(umol_per_l, volume)
@@ -287,9 +311,7 @@ def record(
     if microscope.attenuation_length_um is not None:
         arriving = np.exp(-depth_nm / (1e3 * microscope.attenuation_length_um)).astype(np.float32)
         molecules *= arriving[:, None, None]
-    # Light from farther away than the block is long would come from outside it.
-    spread = microscope.point_spread((size_z, size_y), (fine.shape[0], max(fine.shape[1:]))).astype(np.float32)
-    focused = _convolved(molecules, spread)[parts[0] // 2 :: parts[0]]
+    focused = _convolved(molecules, _spread_on(microscope, fine).astype(np.float32))[parts[0] // 2 :: parts[0]]
     depth, height, width = grid.shape
     signal = focused.reshape(depth, height, parts[1], width, parts[2]).sum(axis=(2, 4))
     left = (1.0 - microscope.bleached_per_section) ** (grid.first[0] + np.arange(depth))

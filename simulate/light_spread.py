@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import psfmodels
+from scipy.ndimage import uniform_filter
 from scipy.signal import fftconvolve
 
 Spread = npt.NDArray[np.float64]
@@ -114,6 +115,22 @@ def through_pinhole(excitation: Spread, emission: Spread, pinhole_radius_nm: flo
     inside = np.clip((pinhole_radius_nm - np.hypot(places[:, None], places)) / voxel_nm + 0.5, 0.0, 1.0)
     detected = fftconvolve(emission, inside[None], mode="same", axes=(1, 2))
     return in_focus_to_one(excitation * np.maximum(detected, 0.0))
+
+
+def on_larger_voxels(spread: Spread, parts: tuple[int, int]) -> Spread:
+    """The same spread in voxels `parts` (z, xy; odd) times as large: of a source that fills its voxel evenly.
+
+    Along z the image plane lies in the middle of its voxel; in the plane light is summed over the voxel it falls in.
+    """
+    z, r = parts
+    radii = [n // 2 for n in spread.shape]
+    # A coarse voxel k covers k parts and half of one; a source's own width adds half a part in the plane.
+    reach = [math.ceil((radii[0] - z // 2) / z), math.ceil(radii[1] / r), math.ceil(radii[2] / r)]
+    around = [count * part + part // 2 - radius for count, part, radius in zip(reach, (z, r, r), radii, strict=True)]
+    padded = np.pad(spread, [(n, n) for n in around])
+    filled = uniform_filter(padded, (1, r, r), mode="constant")
+    counts = [2 * n + 1 for n in reach]
+    return np.asarray(filled.reshape(counts[0], z, counts[1], r, counts[2], r).sum(axis=(3, 5)).mean(axis=1))
 
 
 def in_focus_to_one(spread: Spread) -> Spread:

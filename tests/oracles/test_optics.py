@@ -12,6 +12,7 @@ from neuropil.simulate.light_spread import (
     gaussian_spread,
     in_focus_to_one,
     measured_fwhm,
+    on_larger_voxels,
     optical_spread,
     through_pinhole,
     two_photon_fwhm_nm,
@@ -87,6 +88,16 @@ def test_a_sample_of_another_index_blurs_along_the_axis() -> None:
     matched = optical_spread("gibson_lanni", 520, 1.3, 1.515, 1.515, 20.0, (100, 25), (20, 30))
     aberrant = optical_spread("gibson_lanni", 520, 1.3, 1.515, 1.36, 20.0, (100, 25), (20, 30))
     assert aberrant.max() / aberrant.sum() < 0.6 * matched.max() / matched.sum()
+
+
+def test_a_spread_on_larger_voxels_keeps_its_light() -> None:
+    """Summed in the plane it is the same light; along z a thick voxel's mean is the spread's integral over it."""
+    fine = gaussian_spread((200, 500), (20, 10), (60, 50))
+    coarse = on_larger_voxels(fine, (25, 15))
+    assert coarse.shape == (5, 9, 9)
+    assert coarse.sum() * 25 == pytest.approx(fine.sum(), rel=1e-6)
+    assert coarse[2].sum() == pytest.approx(fine[48:73].sum(axis=(1, 2)).mean(), rel=1e-3)
+    assert np.allclose(on_larger_voxels(fine, (1, 1)), fine)
 
 
 def test_a_gaussian_has_its_widths() -> None:

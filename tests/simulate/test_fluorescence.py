@@ -144,6 +144,20 @@ def test_a_coarse_block_is_imaged_on_its_own_voxels() -> None:
     assert made.image.voxel_size_nm == size and made.image.shape_zyx == (4, 30, 30)
 
 
+@pytest.mark.parametrize("size", [(100.0, 50.0, 50.0), (1000.0, 300.0, 300.0), (2400.0, 900.0, 900.0)])
+def test_photons_do_not_depend_on_how_coarse_the_block_is(size: tuple[float, float, float]) -> None:
+    """Everything filled: photons in a pixel grow with its area and with the integral of the axial spread alone."""
+    shape = tuple(round(7200 / nm) for nm in size)
+    ids, share = np.ones(shape, np.uint32), np.full(shape, 65535, np.uint16)
+    microscope = plain("two_photon", photons_per_molecule=1.0, gain_grey_per_photon=1.0, pixel_nm=120, z_step_nm=400)
+    made = image_filled_cells(
+        Volume(ids, size), Volume(share, size), 20.0, frozenset(), microscope, np.random.default_rng(0)
+    ).image
+    axial_um = 1e-3 * microscope.fwhm_nm()[1] / 2.3548 * math.sqrt(2 * math.pi)
+    expected = 20 * 602.214 * axial_um * (1e-3 * made.voxel_size_nm[1]) ** 2
+    assert made.data.mean() == pytest.approx(expected, rel=0.03)
+
+
 def test_labels_are_those_at_the_middle_of_each_voxel() -> None:
     microscope = plain("confocal", pixel_nm=70, z_step_nm=200)
     data = np.arange(40 * 40 * 40, dtype=np.uint32).reshape(40, 40, 40)
