@@ -51,6 +51,13 @@ def test_signal_comes_from_deeper_at_higher_energy_and_from_less_deep_behind_a_f
     assert table.at(1.5, 0.0).depth_within_nm(0.95) < 30.0
 
 
+def test_contrast_comes_from_about_as_deep_as_detected_electrons_were() -> None:
+    for share in (0.0, 0.8):
+        spread = spread_table().at(2.0, share)
+        greatest = spread.reach_nm * float(np.mean(1.0 - 0.5 * (spread.deepest[1:] + spread.deepest[:-1])))
+        assert spread.mean_depth_nm() == pytest.approx(greatest, rel=0.1)
+
+
 def test_beam_spread_is_symmetric_and_narrows_with_the_filter() -> None:
     wide, narrow = beam_spread_kernel(5.0, 0.0, 4.0), beam_spread_kernel(5.0, 0.9, 4.0)
     assert wide.sum() == pytest.approx(1.0, abs=1e-6)
