@@ -15,7 +15,8 @@ from neuropil.pipeline.imaging_job import parameters_file
 from neuropil.pipeline.recipe import load_recipe
 from neuropil.simulate.materials import read_asset
 from neuropil.train.labelled_volume import load_block
-from neuropil.voxelize.block_files import read_block
+from neuropil.voxelize.block_files import read_block, write_block
+from neuropil.voxelize.volume import Volume
 from neuropil.voxelize.volume_files import read_volume
 
 Command = Callable[..., tuple[int, str, str]]
@@ -98,6 +99,41 @@ def test_every_modality_has_its_own_voxels(
     assert image.shape_zyx == cells.shape_zyx == shape
     assert image.voxel_size_nm == cells.voxel_size_nm
     assert json.loads((tmp_path / "out.h5.json").read_text())["microscope"]["modality"] == name
+
+
+@pytest.fixture
+def circuit(tmp_path: Path) -> Path:
+    """A block as a circuit's is: a cell with id 1 and a vessel with id 2, and how much of each voxel they fill."""
+    size = (1000.0, 300.0, 300.0)
+    ids, share = np.zeros((4, 40, 40), np.uint32), np.zeros((4, 40, 40), np.uint16)
+    ids[:, 8:12], ids[:, 28:32] = 1, 2
+    share[ids > 0] = 65535
+    labels = {"instances": Volume(ids, size), "volume_fraction": Volume(share, size)}
+    cells = [{"id": 1, "kind": "cortical_pyramidal"}, {"id": 2, "kind": "vessel"}]
+    write_block(tmp_path / "circuit.zarr", None, labels, {"cells": cells})
+    return tmp_path / "circuit.zarr"
+
+
+@pytest.mark.parametrize("name", ["two_photon", "swc2img"])
+def test_cells_of_a_circuit_shine_and_its_vessels_do_not(
+    name: str, command: Command, circuit: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    labelled = {"labelled_share": 1.0} if name == "two_photon" else {"correlation_um": 0.0}
+    mine.write_text(yaml.safe_dump(read_asset("microscopes", name)[0] | labelled))
+    code, _, err = command("image", circuit, "--microscope", mine, "-o", tmp_path / "out.tif")
+    assert code == 0, err
+    image = read_volume(tmp_path / "out.tif")
+    assert image.voxel_size_nm == (1000.0, 300.0, 300.0)
+    cell, vessel, empty = (image.data[:, low : low + 2].mean() for low in (9, 29, 18))
+    assert cell > 3 * empty
+    assert vessel == pytest.approx(empty, rel=0.15)
+
+
+def test_a_circuit_holds_no_materials_for_electrons(command: Command, circuit: Path, tmp_path: Path) -> None:
+    code, _, err = command("image", circuit, "--microscope", "fibsem", "-o", tmp_path / "out.tif")
+    assert code == 2
+    assert "holds no materials, which a microscope of modality fibsem images" in err
 
 
 def test_a_block_smaller_than_a_voxel(command: Command, tiny_blocks: Path, tmp_path: Path) -> None:
