@@ -434,15 +434,15 @@ class Layout:
     def lay_boutons(self, axon: NeuronClass, volume_um3: float) -> list[Reserved]:
         """Room for boutons before any thin axon takes it: one beside every spine head, then in the voids.
 
-        As many are drawn from the class as hold volume_um3 once inflated, and again for what has become smaller for
-        want of room; larger ones choose first, and larger heads have larger boutons (Harris and Stevens 1989,
-        J Neurosci 9:2982).
+        As many are drawn from the class as hold volume_um3 once inflated, or as there are heads, and again for what has
+        become smaller for want of room; larger ones choose first, and larger heads have larger boutons (Harris and
+        Stevens 1989, J Neurosci 9:2982).
         """
         heads = sorted((head for cell in self.cells for head in cell.spine_heads), key=lambda head: -head.radius_um)
         laid: list[Reserved] = []
         for _ in range(FILLING_ROUNDS):
             missing = volume_um3 - sum(bouton.inflated_volume_um3 for bouton in laid)
-            wishes = self._bouton_sizes(axon, missing)
+            wishes = self._bouton_sizes(axon, missing, len(heads))
             with_head = np.sort(self.rng.permutation(len(wishes))[: len(heads)]).tolist()
             found = [self._bouton_beside(head, *wishes[n]) for n, head in zip(with_head, heads, strict=False)]
             heads = heads[len(with_head) :]
@@ -450,11 +450,11 @@ class Layout:
             laid += [bouton for bouton in found if bouton is not None]
         return laid
 
-    def _bouton_sizes(self, axon: NeuronClass, volume_um3: float) -> list[tuple[float, float]]:
-        """Radius before inflation and half length of boutons of the class that hold a volume, largest first."""
+    def _bouton_sizes(self, axon: NeuronClass, volume_um3: float, least: int) -> list[tuple[float, float]]:
+        """Radius before inflation and half length of at least so many boutons that hold a volume, largest first."""
         assert axon.varicosity is not None
         sizes = []
-        while volume_um3 > 0:
+        while volume_um3 > 0 or len(sizes) < least:
             inflated = float(axon.varicosity.radius_um.sample(self.rng))
             half = max(0.5 * float(axon.varicosity.length_um.sample(self.rng)), inflated)
             sizes.append((inflated - USUAL_INFLATION_UM, half))
