@@ -34,7 +34,7 @@ STAIN_GROUPS: Mapping[str, tuple[str, ...]] = {
     "myelin": ("myelin",),
 }
 STAIN_RANGES: Mapping[str, tuple[float, float]] = {
-    "cytoplasm": (0.012, 0.07),
+    "cytoplasm": (0.012, 0.1),
     "membrane": (0.05, 0.22),
     "lysosomes": (0.02, 0.2),
     "gaps": (0.02, 0.16),
