@@ -28,7 +28,7 @@ AXON_CLEARANCE_REACH_UM = 0.35  # no bouton is wider; a shorter reach is cheaper
 SEED_CLEARANCE_UM = 0.012  # what every laid-out surface keeps from every other, before inflation
 STEP_UM = 0.09
 KEEP_OFF_UM = 0.15  # an axon's two ways out keep off each other from here on
-NARROWEST_UM = 0.025  # room that an axon squeezes through, its neighbours giving way
+NARROWEST_UM = 0.03  # radius at which an axon still squeezes through, before inflation
 # By how much the radius of a neurite grows on the average until it meets its neighbours; measured on finished blocks.
 USUAL_INFLATION_UM = 0.03
 BRANCH_SHARE = 0.45  # of an astrocyte's volume that its branches hold, the rest being leaflets between other cells
@@ -376,7 +376,12 @@ class Layout:
         for other in np.rint((taken[away] - self.grid.origin_um) / self.grid.spacing_um).astype(int):
             own[tuple(slice(max(0, n - 2), n + 3) for n in other)] = True
         way = cheapest_way(
-            self.clearance, own, node, np.asarray(direction, float), self.parameters.axon_comfort_um, NARROWEST_UM
+            self.clearance,
+            own,
+            node,
+            np.asarray(direction, float),
+            self.parameters.axon_comfort_um,
+            NARROWEST_UM + SEED_CLEARANCE_UM,
         )
         if len(way) < 2:
             return np.empty((0, 3))
@@ -394,7 +399,7 @@ class Layout:
         for centre, radius, half_um in swellings:
             s = (np.arange(len(path)) - centre) * STEP_UM / half_um
             wish = np.maximum(wish, radius * np.sqrt(np.clip(1 - s**2, 0, None)))
-        radii = np.minimum(wish, np.maximum(room, thinnest))
+        radii = np.minimum(wish, np.maximum(room, NARROWEST_UM))
         places = [centre for centre, _, _ in swellings]
         if first is not None and taken is not None:
             radii[slice(*taken)] = first[1]
@@ -535,7 +540,7 @@ class Layout:
         # The field knows the bouton itself: two steps away that no longer counts.
         room = self.room(tip_um + 2 * STEP_UM * directions)
         best = int(np.argmax(room))
-        if room[best] < NARROWEST_UM:
+        if room[best] < NARROWEST_UM + SEED_CLEARANCE_UM:
             return np.empty((0, 3))
         way = self._way_out(tip_um + 2 * STEP_UM * directions[best], axis, taken)
         return np.vstack([tip_um + STEP_UM * directions[best], way]) if len(way) else way

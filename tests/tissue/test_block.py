@@ -105,7 +105,7 @@ def test_swelling_changes_neither_the_cells_nor_who_touches_whom() -> None:
     loose, fixed = (
         build_block(
             TissueParameters(
-                size_um=(1.0, 1.0, 0.8), extracellular_fraction=share, filled_at_extracellular_fraction=0.2
+                size_um=(1.4, 1.4, 1.0), extracellular_fraction=share, filled_at_extracellular_fraction=0.2
             ),
             np.random.default_rng(3),
         )
