@@ -1,8 +1,7 @@
-"""One block of tissue in every modality, side by side, each at its own resolution; and a circuit under light.
+"""One block of tissue in every modality, side by side, each at its own resolution; and a whole neuron under light.
 
-neuropil generate rodent_ca1 -o blocks
-neuropil generate circuit -o circuits
-python scripts/experiments/modalities.py blocks/00000.zarr circuits/00000.zarr -o docs/pictures/modalities.png
+`neuropil generate rodent_ca1 -o blocks`, then
+`python scripts/experiments/modalities.py blocks/00000.zarr -o docs/pictures/modalities.png`
 """
 
 from __future__ import annotations
@@ -17,20 +16,28 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from neuropil.morphology.growth import grow_neuron
+from neuropil.morphology.neuron_class import load_class
 from neuropil.pipeline.block_job import recorded_stain_scale
 from neuropil.pipeline.imaging_job import micrograph_of
 from neuropil.pipeline.pictures import instance_overlay
 from neuropil.pipeline.recipe import named_appearance
 from neuropil.simulate.fibsem import Micrograph
+from neuropil.simulate.fluorescence import LightMicroscope, image_filled_cells
 from neuropil.simulate.imaging import blur_reach, image_block, load_microscope
+from neuropil.tissue.circuit_cones import cones_of
 from neuropil.voxelize.block_files import BlockFiles, read_block
+from neuropil.voxelize.cones import ConeBody, rasterize_cones
+from neuropil.voxelize.solid import Box
 from neuropil.voxelize.volume import Volume
 
 SEED = 20
 PROFILE = "epfl_ca1"
 ELECTRONS = ("fibsem", "sbfsem", "sstem")
 OTHERS = ("xray_phase", "xray_absorption", "confocal", "widefield", "two_photon")
-OF_CIRCUITS = ("confocal", "widefield", "two_photon", "swc2img")
+LIGHT = ("confocal", "widefield", "two_photon")
+# The piece of a grown pyramidal cell that is shown, around its soma: voxels of it, and their number.
+NEURON_VOXEL_NM, NEURON_SHAPE = (300.0, 150.0, 150.0), (120, 600, 600)
 
 
 def electron_slice(block: BlockFiles, name: str, middle: int) -> Volume:
@@ -95,20 +102,37 @@ def panels_of_tissue(block: BlockFiles) -> list[tuple[np.ndarray, Volume, str]]:
     return panels
 
 
+def panels_of_neuron() -> list[tuple[np.ndarray, Volume, str]]:
+    """A pyramidal cell grown from its class, filled with fluorophore: how full its voxels are, and its images."""
+    tree = grow_neuron(load_class("cortical_pyramidal"), np.random.default_rng(SEED))
+    parts = cones_of(tree)
+    cones = parts.cones.copy()
+    extent_um = [1e-3 * nm * n for nm, n in zip(NEURON_VOXEL_NM[::-1], NEURON_SHAPE[::-1], strict=True)]
+    shift = np.array(extent_um) * (0.65, 0.5, 0.5) - tree.points_um[0]
+    cones[:, :3] += shift
+    cones[:, 3:6] += shift
+    body = ConeBody(cones, np.ones(len(cones), np.uint8), 1)
+    voxels = rasterize_cones([body], NEURON_VOXEL_NM, Box((0, 0, 0), NEURON_SHAPE))
+    held = named_appearance(PROFILE).materials["dendroplasm"].fluorophore_umol_per_l
+    panels = [(brightest(voxels.volume_fraction), voxels.volume_fraction, "truth: filled share")]
+    for name in LIGHT:
+        microscope = load_microscope(name)
+        assert isinstance(microscope, LightMicroscope)
+        labelled = microscope.model_copy(update={"labelled_share": 1.0})
+        cells = (voxels.instances, voxels.volume_fraction, held, frozenset[int]())
+        made = image_filled_cells(*cells, labelled, np.random.default_rng(SEED)).image
+        panels.append((np.sqrt(brightest(made)), made, f"{name}, root of the brightest along z"))
+    return panels
+
+
 def main() -> None:
     """Read the arguments, make the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("block", type=Path, help="a block of tissue")
-    parser.add_argument("circuit", type=Path, nargs="?", help="a circuit block")
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
-    rows: list[tuple[list[tuple[np.ndarray, Volume, str]], float]] = []
     tissue = panels_of_tissue(read_block(arguments.block))
-    rows += [(tissue[:5], 0.5), (tissue[5:], 0.5)]
-    if arguments.circuit is not None:
-        circuit = read_block(arguments.circuit)
-        volumes = [(whole(circuit, name).image, name) for name in OF_CIRCUITS]
-        rows.append(([(brightest(v), v, f"{name}, brightest along z") for v, name in volumes], 20.0))
+    rows = [(tissue[:5], 0.5), (tissue[5:], 0.5), (panels_of_neuron(), 20.0)]
     figure, axes = plt.subplots(len(rows), 5, figsize=(15, 3.4 * len(rows)), squeeze=False)
     for line, (panels, bar_um) in zip(axes, rows, strict=True):
         for place in line[len(panels) :]:
