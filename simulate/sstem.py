@@ -343,19 +343,18 @@ def _specks(one: Section, microscope: SsTem, key: int, field: Field2D) -> Plane 
 def sampled_sections(microscope: SsTem, key: int, indices: range, field: Field2D) -> dict[str, Any]:
     """All that was drawn for sections, as a manifest keeps it; marks and grains of the field and just beyond it."""
     angle = cutting_direction(key)
+    y, x = field.places_nm()
+    aside = math.cos(angle) * x - math.sin(angle) * y
     records = []
     for index in indices:
         one = section(microscope, key, index)
-        record = one.as_dict()
+        record = one.as_dict() | {"knife_marks": [], "precipitate": [], "debris": []}
         if microscope.knife_marks is not None:
-            y, x = field.places_nm()
-            aside = math.cos(angle) * x - math.sin(angle) * y
             marks = scratches(index, key, microscope.knife_marks, aside.min(), aside.max())
             record["knife_marks"] = [asdict(mark) for mark in marks]
-        for name, specks in (("precipitate", microscope.precipitate), ("debris", microscope.debris)):
-            if specks is not None:
-                there = grains(one, key, name, field, specks) if record[name] else []
-                record[name] = [asdict(grain) for grain in there]
+        for name in ("precipitate", "debris"):
+            if getattr(one, name):
+                record[name] = [asdict(g) for g in grains(one, key, name, field, getattr(microscope, name))]
         records.append(record)
     return {"cutting_direction_rad": angle, "sections": records}
 
