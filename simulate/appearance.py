@@ -266,7 +266,7 @@ _TOLERANCES: Mapping[str, tuple[float, float]] = {
     "spectrum": (0.0, 0.1),
     "texture": (0.05, 0.002),
     "sections": (0.3, 0.3),
-    "blur": (0.05, 0.1),
+    "blur": (0.03, 0.05),
     "class cytoplasm: spread": (0.1, 0.5),
     "class": (0.0, 3.0),
     "share": (0.05, 0.002),
@@ -309,6 +309,6 @@ def loss(real: Mapping[str, float], simulated: Mapping[str, float]) -> float:
 
 
 def group_of(name: str) -> str:
-    """The group a number is weighed in: the first word of its name, and the axis of a correlation or spectrum."""
+    """The group a number is weighed in: the first word of its name, and the axis of what is measured along axes."""
     words = name.split()
-    return " ".join(words[:2]) if words[0] in ("autocorrelation", "spectrum") else words[0]
+    return " ".join(words[:2]) if words[0] in ("autocorrelation", "spectrum", "blur") else words[0]

@@ -32,7 +32,7 @@ from .appearance import (
 )
 from .detector import noise_function_or_level, set_detector, stain_for_grey
 from .gradient_fit import turn_by_gradient
-from .knobs import DWELL_MEMORY, MEMBRANE_THICKNESS, RESAMPLING, STAIN_GROUPS, image_knobs, set_resin, stain_knob
+from .knobs import DWELL_MEMORY, MEMBRANE_THICKNESS, RESAMPLING, SPOTS, STAIN_GROUPS, image_knobs, set_resin, stain_knob
 from .look import Look, Specimen, annotation, observe, photograph
 from .materials import StructureTable
 from .microscope import FibSem, SbfSem
@@ -52,6 +52,9 @@ GRADIENT_STEPS = 28
 LEAST_SQUARES_STEPS = 3
 # Annotators' hands are compared on some of so many slices of a block, or sections.
 DRAWN_SLICES, DRAWN_SECTIONS, DRAWN_EVERY = 11, 3, 5
+# Knobs that the differentiable model has not, and the spot, which blur tells better than what is smooth in grey:
+# correlations ask for a wide one where structures are longer than the tissue's.
+NOT_BY_GRADIENT = (MEMBRANE_THICKNESS, DWELL_MEMORY, RESAMPLING, *SPOTS)
 # Pull of each knob towards where it started, per e-fold: what the images do not decide stays where it was.
 PULL = 0.03
 
@@ -73,6 +76,20 @@ def start_look(real: Sequence[Run], look: Look) -> Look:
     plasm = stain_knob("cytoplasm", STAIN_GROUPS["cytoplasm"])
     stain = stain_for_grey(look.table["dendroplasm"], float(usual), microscope)
     return plasm.turned(replace(look, microscope=microscope), min(max(stain, plasm.low), plasm.high))
+
+
+def _with_spot_of(
+    goal: Mapping[str, float], found: Mapping[str, float], look: Look, voxel_size_nm: Sequence[float]
+) -> Look:
+    """The look with as much more or less blur (variances add) as Porod's law tells real and simulated apart by."""
+    if not isinstance(look.microscope, FibSem | SbfSem) or not {"blur y", "blur x"} <= goal.keys() & found.keys():
+        return look
+    spot = []
+    for axis, nm, fwhm in zip("yx", voxel_size_nm[1:], look.microscope.lateral_fwhm_nm, strict=True):
+        more = (goal[f"blur {axis}"] ** 2 - found[f"blur {axis}"] ** 2) * nm**2
+        # Of few and small slices the widths are uncertain themselves.
+        spot.append(float(np.clip(np.sqrt(max(fwhm**2 + more, 0.0)), 0.7 * fwhm, 1.4 * fwhm)))
+    return replace(look, microscope=look.microscope.model_copy(update={"lateral_fwhm_nm": (spot[0], spot[1])}))
 
 
 def fit_image(
@@ -246,6 +263,7 @@ def calibrate(
 
     before = seen(start)
     look = start_look(real, start)
+    look = _with_spot_of(goal, seen(look), look, specimens[0].truth.materials.voxel_size_nm)
     found = seen(look)
     losses = [loss(goal, before), loss(goal, found)]
     best, best_found = (look, found) if losses[1] < losses[0] else (start, before)
@@ -258,7 +276,7 @@ def calibrate(
         if turn == 0 and isinstance(look.microscope, FibSem | SbfSem):
             labels = [run.labels for run in observe(specimens, structures, look, drawn, seed)]
             knobs = image_knobs(look, specimens[0].truth.materials.voxel_size_nm, drawn)
-            smooth = [knob for knob in knobs if knob.name not in (MEMBRANE_THICKNESS, DWELL_MEMORY, RESAMPLING)]
+            smooth = [knob for knob in knobs if knob.name not in NOT_BY_GRADIENT]
             look = turn_by_gradient(goal, specimens, labels, look, smooth, seed, GRADIENT_STEPS)
             step(f"round {turn + 1}: microscope and stains by gradients: {loss(goal, seen(look)):.2f} tolerances off")
         look = fit_image(goal, specimens, structures, look, drawn, seed, LEAST_SQUARES_STEPS)

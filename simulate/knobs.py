@@ -15,9 +15,10 @@ from .materials import COMPOUND_DENSITY_G_CM3, COMPOUNDS, PLASMA_MEMBRANE_NM
 from .microscope import FibSem, SbfSem
 from .sstem import SsTem, lost_per_nm
 
-# Knobs that the differentiable model has not.
+# Names of knobs that are not turned along with the rest.
 MEMBRANE_THICKNESS = "thickness of plasma membranes"
 DWELL_MEMORY, RESAMPLING = "dwell memory", "resampling"
+SPOTS = ("spot y", "spot x")
 
 # Which materials' stain is turned by one knob, and between which mass fractions of the first of them: about twice
 # either way from what tissue has in stained_tissue.yaml, so that no structure takes another's place.
@@ -100,7 +101,7 @@ def _spot_knob(axis: int, low: float, high: float) -> Knob:
         spot[axis] = value
         return replace(look, microscope=look.microscope.model_copy(update={"lateral_fwhm_nm": tuple(spot)}))
 
-    return Knob(f"spot {'yx'[axis]}", low, high, lambda look: look.microscope.lateral_fwhm_nm[axis], turned)
+    return Knob(SPOTS[axis], low, high, lambda look: look.microscope.lateral_fwhm_nm[axis], turned)
 
 
 def _microscope_knob(name: str, field: str, low: float, high: float) -> Knob:
