@@ -193,10 +193,12 @@ def mesh_cells(
             return None
         sub, depth = membranes.depth(index, window)
         widened(sub, depth, _facing(synapses, index + 1), membranes.sheet_um)
-        surface, share = largest_piece(polygonize(sub, depth))
+        # The piece of most nodes, and not of most faces: that is the same one before and after swelling.
+        largest = only_piece(depth, np.nonzero(depth > 0))
+        surface, share = largest_piece(polygonize(sub, largest))
         if len(surface[1]) == 0:  # it passed by just outside the built box
             return None
-        return Cell(index + 1, laid[index].kind, laid[index].skeleton, *surface), share < 1
+        return Cell(index + 1, laid[index].kind, laid[index].skeleton, *surface), share < 1 or largest is not depth
 
     with ThreadPoolExecutor(processors()) as pool:
         meshed = [found for found in pool.map(mesh, range(len(laid))) if found is not None]

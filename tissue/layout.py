@@ -28,7 +28,7 @@ AXON_CLEARANCE_REACH_UM = 0.35  # no bouton is wider; a shorter reach is cheaper
 SEED_CLEARANCE_UM = 0.012  # what every laid-out surface keeps from every other, before inflation
 STEP_UM = 0.09
 KEEP_OFF_UM = 0.15  # an axon's two ways out keep off each other from here on
-NARROWEST_UM = 0.03  # radius at which an axon still squeezes through, before inflation
+NARROWEST_UM = 0.035  # radius at which an axon still squeezes through, before inflation
 # By how much the radius of a neurite grows on the average until it meets its neighbours; measured on finished blocks.
 USUAL_INFLATION_UM = 0.03
 BRANCH_SHARE = 0.45  # of an astrocyte's volume that its branches hold, the rest being leaflets between other cells

@@ -107,7 +107,7 @@ def test_swelling_changes_neither_the_cells_nor_who_touches_whom() -> None:
             TissueParameters(
                 size_um=(1.4, 1.4, 1.0), extracellular_fraction=share, filled_at_extracellular_fraction=0.2
             ),
-            np.random.default_rng(3),
+            np.random.default_rng(5),  # a block in which the certificate leaves out the same organelles twice
         )
         for share in (0.2, 0.08)
     )
