@@ -33,7 +33,7 @@ Step = Callable[[str], None]
 # Seeds of the tissue that is fitted with, and of other tissue for the comparison with slices kept aside.
 FIT_SEEDS, TEST_SEEDS = range(1, 5), range(101, 105)
 # Widest sides of a specimen, in µm and in pixels, and how many slices or sections it has.
-SIDE_UM, SIDE_PX, SLICES, SECTIONS = 2.6, 460, 20, 10
+SIDE_UM, SIDE_PX, SLICES, SECTIONS = 2.6, 460, 20, 6
 # Sections are imaged from voxels about so deep.
 FINE_NM = 10.0
 # Shares of a stack's slices, from its first on, that are fitted to and kept aside where nothing else is said.
