@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import psfmodels
 from scipy.ndimage import uniform_filter
 from scipy.signal import fftconvolve
 
@@ -88,8 +87,17 @@ def optical_spread(
 ) -> Spread:
     """Intensity about a focus `depth_um` below the coverslip: Gibson and Lanni (1992), or vectorial (Aguet 2009).
 
-    Computed by the package psfmodels. A sample index that is not the immersion's brings spherical aberration.
+    Computed by the package psfmodels. A sample index that is not the immersion's brings spherical aberration. Raises
+    ValueError where that package is not installed.
     """
+    try:
+        # Python 3.12 and later have no wheel of it, so it may be missing.
+        import psfmodels
+    except ImportError as error:
+        raise ValueError(
+            f"psf is {kind}, for which the package psfmodels is missing; install neuropil[optics] with a C++ compiler "
+            "at hand, or set psf to gaussian"
+        ) from error
     (z, r), (step_z, step_r) = radius, voxel_nm
     spread = psfmodels.make_psf(
         2 * z + 1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -50,27 +52,37 @@ def widths(spread: np.ndarray, voxel_nm: tuple[float, float]) -> tuple[float, fl
 VOXEL_NM = (30.0, 15.0)
 
 
+@pytest.fixture(scope="module")
+def _optics() -> None:
+    """Pythons for which psfmodels has no wheel may lack it."""
+    pytest.importorskip("psfmodels")
+
+
 def focus(kind: Kind, wavelength_nm: float, na: float, index: float) -> np.ndarray:
     assert kind != "gaussian"
     return optical_spread(kind, wavelength_nm, na, index, index, 0.0, VOXEL_NM, (40, 30))
 
 
+@pytest.mark.usefixtures("_optics")
 def test_the_scalar_focus_is_as_wide_as_the_formulas() -> None:
     assert widths(focus("gibson_lanni", 520, 1.4, 1.515), VOXEL_NM) == pytest.approx((189, 489), rel=0.06)
     low = focus("vectorial", 520, 0.5, 1.0)
     assert widths(low, VOXEL_NM)[0] == pytest.approx(widefield_fwhm_nm(520, 0.5, 1.0)[0], rel=0.04)
 
 
+@pytest.mark.usefixtures("_optics")
 def test_the_vectorial_focus_is_wider_at_high_aperture() -> None:
     vectorial, scalar = (widths(focus(kind, 520, 1.4, 1.515), VOXEL_NM)[0] for kind in ("vectorial", "gibson_lanni"))
     assert 1.05 < vectorial / scalar < 1.2
 
 
+@pytest.mark.usefixtures("_optics")
 def test_the_squared_focus_is_the_two_photon_width() -> None:
     squared = optical_spread("gibson_lanni", 900, 1.0, 1.33, 1.33, 0.0, (60, 25), (40, 30)) ** 2
     assert widths(in_focus_to_one(squared), (60, 25)) == pytest.approx(two_photon_fwhm_nm(900, 1.0, 1.33), rel=0.1)
 
 
+@pytest.mark.usefixtures("_optics")
 def test_a_confocal_section_is_thinner_than_the_widefield_haze() -> None:
     """In each plane a widefield point sends all its light; a pinhole keeps less and less of it out of focus."""
     excitation, emission = focus("gibson_lanni", 488, 1.2, 1.33), focus("gibson_lanni", 520, 1.2, 1.33)
@@ -83,6 +95,7 @@ def test_a_confocal_section_is_thinner_than_the_widefield_haze() -> None:
     assert widths(confocal, VOXEL_NM) == pytest.approx(gaussian, rel=0.1)
 
 
+@pytest.mark.usefixtures("_optics")
 def test_a_sample_of_another_index_blurs_along_the_axis() -> None:
     """Oil into water 20 µm deep: spherical aberration lowers the peak."""
     matched = optical_spread("gibson_lanni", 520, 1.3, 1.515, 1.515, 20.0, (100, 25), (20, 30))
@@ -98,6 +111,12 @@ def test_a_spread_on_larger_voxels_keeps_its_light() -> None:
     assert coarse.sum() * 25 == pytest.approx(fine.sum(), rel=1e-6)
     assert coarse[2].sum() == pytest.approx(fine[48:73].sum(axis=(1, 2)).mean(), rel=1e-3)
     assert np.allclose(on_larger_voxels(fine, (1, 1)), fine)
+
+
+def test_a_missing_package_is_named_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psfmodels", None)
+    with pytest.raises(ValueError, match=r"psf is vectorial, for which the package psfmodels is missing"):
+        focus("vectorial", 520, 0.5, 1.0)
 
 
 def test_a_gaussian_has_its_widths() -> None:
