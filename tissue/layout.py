@@ -103,9 +103,8 @@ class Reserved:
     radii_um: FloatArray  # (n,)
 
     def round_cones(self) -> RoundCones:
-        """Its shape; a single node is a ball."""
-        last = max(len(self.points_um) - 1, 1)
-        return RoundCones(self.points_um[:last], self.points_um[-last:], self.radii_um[:last], self.radii_um[-last:])
+        """Its shape."""
+        return RoundCones(self.points_um[:-1], self.points_um[1:], self.radii_um[:-1], self.radii_um[1:])
 
     @property
     def inflated_volume_um3(self) -> float:
@@ -226,10 +225,10 @@ class Layout:
         stiffness: float,
         purpose: float,
         wobble: float = 0.35,
-        steps: int | None = None,
+        most_um: float = np.inf,
     ) -> tuple[FloatArray, bool]:
         """A path of points STEP_UM apart that keeps to the open, and whether it left the block."""
-        limit = int(1.6 * np.linalg.norm(self.high - self.low) / STEP_UM) if steps is None else steps
+        limit = int(min(1.6 * np.linalg.norm(self.high - self.low), most_um) / STEP_UM)
         noise = self.rng.normal(scale=wobble, size=(limit, CANDIDATES, 3))
         path, left = _walk(
             self.clearance,
@@ -458,7 +457,7 @@ class Layout:
     def _bouton_sizes(self, axon: NeuronClass, volume_um3: float, least: int) -> list[tuple[float, float]]:
         """Radius before inflation and half length of at least so many boutons that hold a volume, largest first."""
         assert axon.varicosity is not None
-        sizes = []
+        sizes: list[tuple[float, float]] = []
         while volume_um3 > 0 or len(sizes) < least:
             inflated = float(axon.varicosity.radius_um.sample(self.rng))
             half = max(0.5 * float(axon.varicosity.length_um.sample(self.rng)), inflated)
@@ -497,6 +496,8 @@ class Layout:
         for place, axis, radius in zip(places[widest], np.array(axes)[widest], radii[widest], strict=True):
             half = max(half_um, float(radius) + USUAL_INFLATION_UM)
             path, middle = self._walk_along_void(place, axis, float(radius), half)
+            if len(path) < 3:
+                continue
             along = (np.arange(len(path)) - middle) * STEP_UM
             spindle = radius * np.sqrt(np.clip(1 - (along / half) ** 2, 0, None))
             fitting = np.minimum(spindle, self.room(path) - SEED_CLEARANCE_UM)
@@ -511,10 +512,9 @@ class Layout:
     ) -> tuple[FloatArray, int]:
         """Points up to half_um from start both ways along an axis, where there is room, and the index of start."""
         manner = {"comfort_um": comfort_um, "smallest_um": THINNEST_BOUTON_UM, "stiffness": 4.0, "purpose": 2.0}
-        steps = int(half_um / STEP_UM)
         sides = []
         for direction in (axis, -axis):
-            path, left = self.walk(start, direction, **manner, steps=steps)
+            path, left = self.walk(start, direction, **manner, most_um=half_um)
             sides.append(path[: len(path) - int(left)])
         return np.vstack([sides[1][:0:-1], sides[0]]), len(sides[1]) - 1
 
@@ -528,7 +528,7 @@ class Layout:
         """An axon through each of the boutons, leaving it at both tips; one that finds no way ends there."""
         for bouton in boutons:
             points = bouton.points_um
-            axis = _unit(points[-1] - points[0]) if len(points) > 1 else _any_direction(self.rng)
+            axis = _unit(points[-1] - points[0])
             ahead = self._leave(points[-1], axis, np.empty((0, 3)))
             back = self._leave(points[0], -axis, ahead)
             path = np.vstack([back[::-1], bouton.points_um, ahead])

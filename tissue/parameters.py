@@ -49,7 +49,9 @@ class TissueParameters(BaseModel):
     gap_nm: float = Field(2, ge=1, le=60, description="least distance between two cells")
     widest_void_radius_um: float = Field(0.065, ge=0.05, le=0.5, description="voids wider than this get an axon")
     axon_comfort_um: float = Field(0.2, ge=0.05, le=0.5, description="clearance that a growing axon looks for")
-    thinnest_radius_um: float = Field(0.05, ge=0.02, le=0.2, description="of any neurite before inflation")
+    thinnest_radius_um: float = Field(
+        0.05, ge=0.02, le=0.2, description="of any neurite before inflation, but where an axon squeezes through"
+    )
 
     dendrite_class: str = "spiny_dendrite"
     axon_class: str = "unmyelinated_axon"

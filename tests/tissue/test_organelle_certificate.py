@@ -56,7 +56,7 @@ def test_no_two_organelles_interpenetrate(block: TissueBlock) -> None:
     manager.setup()
     found = fcl.CollisionData()
     manager.collide(found, fcl.defaultCollisionCallback)
-    assert len(meshes) > 300
+    assert len(meshes) > 200
     assert not found.result.is_collision
 
 
