@@ -1,4 +1,4 @@
-"""A whole calibration by the command, on few and small slices."""
+"""A whole calibration by the command, on few and small slices without labels."""
 
 from __future__ import annotations
 

@@ -55,14 +55,6 @@ def test_the_loop_comes_nearer_a_hidden_instrument(specimen: Specimen, monkeypat
     assert profile.stained(load_materials())["membrane"].stain_fraction == pytest.approx(stain, abs=1e-5)
 
 
-def test_no_labels_are_needed(specimen: Specimen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "LEAST_SQUARES_STEPS", 1)
-    real = observe([specimen], STRUCTURES, hidden_look(), 0, seed=9)
-    found = calibrate(real, [specimen], STRUCTURES, START, rounds=1)
-    assert found.losses[-1] < 0.8 * found.losses[0]
-    assert found.look.style == START.style
-
-
 def test_smooth_numbers_are_those_of_the_appearance(specimen: Specimen) -> None:
     import torch
 
