@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import pytest
 
-from neuropil.simulate.materials import load_materials
+from neuropil.simulate.materials import load_materials, load_structures
 from neuropil.simulate.profile import Stain, load_profile
 
+SHIPPED = ("epfl_ca1", "flyem_medulla", "isbi2012")
 
-def test_the_shipped_profile_stains_the_shipped_table() -> None:
-    profile = load_profile("epfl_ca1")
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_profiles_stain_the_shipped_table(name: str) -> None:
+    profile = load_profile(name)
     table = profile.stained(load_materials())
-    for name, stain in profile.stains.items():
-        assert table[name].stain_fraction == pytest.approx(stain.fraction, abs=1e-9)
-        assert table[name].fine_grain_sd == stain.fine_grain_sd
+    assert profile.name == profile.microscope.name == name
+    for material, stain in profile.stains.items():
+        assert table[material].stain_fraction == pytest.approx(stain.fraction, abs=1e-9)
+        assert table[material].fine_grain_sd == stain.fine_grain_sd
     assert table.fine_grain_nm == profile.fine_grain_nm
 
 
-def test_the_shipped_profile_was_made_from_training_slices_alone() -> None:
-    slices = load_profile("epfl_ca1").provenance["slices"]
-    assert len(slices) > 20
-    assert all(int(name[:4]) <= 63 for name in slices)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_profiles_were_made_from_slices_that_judge_nothing(name: str) -> None:
+    provenance = load_profile(name).provenance
+    fitted, aside = (set(provenance[key]) for key in ("slices_fitted_to", "slices_kept_aside"))
+    assert len(fitted) >= 9 and len(aside) >= 5 and not fitted & aside
+    if name == "epfl_ca1":
+        assert max(fitted) <= 63 and min(aside) >= 89
+    assert provenance["tolerances_off"][-1] < provenance["tolerances_off"][0]
+
+
+def test_plasma_membranes_are_as_thick_as_the_profile_shows_them() -> None:
+    profile = load_profile("epfl_ca1").model_copy(update={"plasma_membrane_nm": 11.0})
+    lined = profile.lined(load_structures())
+    assert lined["axon"].membrane_nm == 11.0
+    assert lined["mitochondrion"].membrane_nm == load_structures()["mitochondrion"].membrane_nm
 
 
 def test_a_material_the_table_lacks_is_refused() -> None:
