@@ -41,7 +41,7 @@ def test_tips_are_kept(tips: int, balance: float, seed: int) -> None:
 def test_balance_is_found_again(balance: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     pairs = []
-    waiting = [40] * 60
+    waiting = [40] * 200
     while waiting:
         tips = waiting.pop()
         if tips > 1:
