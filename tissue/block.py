@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -32,10 +33,10 @@ UNDULATION_UM = (0.045, 0.012)
 UNDULATION_WAVELENGTH_UM = (0.9, 0.3)
 # How far from its sweep a cell's arrivals are followed: no void is so wide.
 REACH_UM = 0.24
-# A grid too coarse for the asked extracellular share is refined by this, down to there.
+# A grid too coarse for the asked extracellular share or gap is refined by this, down to there.
 FINER = 0.75
 FINEST_SPACING_UM = 0.01
-GAP_ATTEMPTS = 4
+GAP_ATTEMPTS = 2  # on each grid
 
 
 @dataclass(frozen=True)
@@ -103,23 +104,26 @@ def build_block(parameters: TissueParameters, rng: np.random.Generator) -> Tissu
         ]
         laid = [cell.moved(warp.to_tissue) for cell in flat]
         cones = [cell.round_cones() for cell in flat]
-    with watch.stage("inflation"):
         samples = for_samples.uniform(0, parameters.size_um, (SAMPLES, 3))
-        arrivals, membranes, as_filled = inflate(parameters, flat, warp, samples)
-        synapses = find_synapses(parameters, laid, arrivals, as_filled.sheet_um, for_synapses)
-    for _ in range(GAP_ATTEMPTS):
-        with watch.stage("meshing"):
-            cells, in_pieces = mesh_cells(laid, membranes, as_filled, synapses)
-        with watch.stage("certificate"):
-            packing = certify_packing([(c.vertices_um, c.faces) for c in cells], parameters.gap_nm / 1000)
-        short_nm = packing.asked_gap_nm - packing.least_gap_nm
-        if short_nm <= 0:
-            break
-        # Linear pieces may bulge by some nm where a surface is hollow: a little wider everywhere, and again.
+    spacing, short_nm = parameters.grid_spacing_nm / 1000, np.inf
+    while short_nm > 0 and spacing >= FINEST_SPACING_UM:
         with watch.stage("inflation"):
-            wider = replace(membranes, sheet_um=membranes.sheet_um + (short_nm + 0.2) / 1000)
-            as_filled = wider if as_filled is membranes else as_filled
-            membranes = wider
+            spacing, arrivals, membranes, as_filled = inflate(parameters, flat, warp, samples, spacing)
+            synapses = find_synapses(parameters, laid, arrivals, as_filled.sheet_um, deepcopy(for_synapses))
+        for _ in range(GAP_ATTEMPTS):
+            with watch.stage("meshing"):
+                cells, in_pieces = mesh_cells(laid, membranes, as_filled, synapses)
+            with watch.stage("certificate"):
+                packing = certify_packing([(c.vertices_um, c.faces) for c in cells], parameters.gap_nm / 1000)
+            short_nm = packing.asked_gap_nm - packing.least_gap_nm
+            if short_nm <= 0:
+                break
+            # Linear pieces may bulge by some nm where a surface is hollow: a little wider everywhere, and again.
+            with watch.stage("inflation"):
+                wider = replace(membranes, sheet_um=membranes.sheet_um + (short_nm + 0.2) / 1000)
+                as_filled = wider if as_filled is membranes else as_filled
+                membranes = wider
+        spacing *= FINER
     contents = Contents()
     contents.count("slivers_dropped", len(in_pieces))
     seeds = for_cells.spawn(len(laid))
@@ -214,21 +218,22 @@ def grid_of(parameters: TissueParameters, spacing_um: float) -> Grid:
 
 
 def inflate(
-    parameters: TissueParameters, cells: list[LaidOutCell], warp: Warp, samples_um: FloatArray
-) -> tuple[Arrivals, Membranes, Membranes]:
-    """Arrivals, membranes that leave the asked extracellular share, and those within which organelles are placed.
+    parameters: TissueParameters, cells: list[LaidOutCell], warp: Warp, samples_um: FloatArray, spacing: float
+) -> tuple[float, Arrivals, Membranes, Membranes]:
+    """The grid's spacing in µm, arrivals, membranes that leave the asked extracellular share, and those within which
+    organelles are placed.
 
-    samples_um: points (n, 3) at which shares are measured. Linear pieces between the grid's nodes cut the corners
-    where three cells meet; where that alone leaves more than the asked share, a finer grid is taken.
+    samples_um: points (n, 3) at which shares are measured; spacing: of the coarsest grid that is tried, in µm. Linear
+    pieces between the grid's nodes cut the corners where three cells meet; where that alone leaves more than the asked
+    share, a finer grid is taken.
     """
-    spacing = parameters.grid_spacing_nm / 1000
     while True:
         grid = grid_of(parameters, spacing)
         cones = [cell.round_cones() for cell in cells]
         arrivals = earliest_arrivals(grid, cones, REACH_UM, warp, [cell.cone_types() for cell in cells])
         _give_to_glia(arrivals, cells, parameters)
         try:
-            return arrivals, *place_membranes(parameters, arrivals, warp, samples_um)
+            return spacing, arrivals, *place_membranes(parameters, arrivals, warp, samples_um)
         except ValueError:
             spacing *= FINER
             if spacing < FINEST_SPACING_UM:
