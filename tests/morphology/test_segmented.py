@@ -103,9 +103,7 @@ def test_a_grown_neurite_is_fitted_again() -> None:
 
 def test_neurites_of_one_class_differ_as_their_class_says() -> None:
     axon = load_class("unmyelinated_axon").model_copy(update={"radius_correlation": 0.9, "varicosity": None})
-    radii = [
-        grow_neurite(axon, (0, 0, 0), (1, 0, 0), 20.0, np.random.default_rng(seed)).radii_um for seed in range(30)
-    ]
+    radii = [grow_neurite(axon, (0, 0, 0), (1, 0, 0), 20.0, np.random.default_rng(seed)).radii_um for seed in range(30)]
     within = np.mean([one.std() for one in radii])
     between = np.std([one.mean() for one in radii])
     assert between > 1.5 * within

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from scipy import ndimage
 
 from neuropil.pipeline.block_job import block_folder, make_block, read_manifest
 from neuropil.pipeline.imaging_job import parameters_file
@@ -49,16 +50,16 @@ def test_sections_are_those_of_the_whole_block(sections: Path, tiny_blocks: Path
     """The tissue of the same seed on fine voxels, cut by hand where the manifest says."""
     fine = read_block(block_folder(tiny_blocks, 0)).volume("instances").data
     cut = read_block(sections).volume("instances").data
-    equal, astray = [], []
     for plane, one in zip(cut, read_manifest(sections)["microscope"]["sections"], strict=True):
+        y, x = (round(shift / 10) for shift in one["shift_nm"])
         whole = fine[min(int(one["middle_nm"] / 10), 39)]
-        for sign, found in ((1, equal), (-1, astray)):
-            y, x = (round(sign * shift / 10) for shift in one["shift_nm"])
-            rows, columns = (np.clip(np.arange(60) + shift, 0, 59) for shift in (y, x))
-            found.append((plane == whole[np.ix_(rows, columns)])[8:-8, 8:-8].mean())
-    # What is left is the sections' smooth warp, along membranes.
-    assert np.mean(equal) > 0.85 and min(equal) > 0.75
-    assert np.mean(equal) > np.mean(astray) + 0.05
+        rows, columns = (np.clip(np.arange(60) + shift, 0, 59) for shift in (y, x))
+        expected = whole[np.ix_(rows, columns)]
+        # The sections' smooth warp, of some nm, shows within two voxels of a membrane only.
+        deep = ndimage.minimum_filter(expected, 5) == ndimage.maximum_filter(expected, 5)
+        inside = (slice(8, -8), slice(8, -8))
+        assert deep[inside].mean() > 0.3
+        assert (plane == expected)[inside][deep[inside]].all()
 
 
 def test_sections_cannot_be_imaged_again(command: Command, sections: Path, tmp_path: Path) -> None:

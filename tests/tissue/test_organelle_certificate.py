@@ -16,7 +16,7 @@ from neuropil.tissue.shapes import spheres
 
 @pytest.fixture(scope="module")
 def block() -> TissueBlock:
-    return build_block(TissueParameters(size_um=(1.2, 1.2, 0.8), myelinated_axons=1), np.random.default_rng(8))
+    return build_block(TissueParameters(size_um=(1.3, 1.3, 0.9), myelinated_axons=1), np.random.default_rng(8))
 
 
 def outer(block: TissueBlock) -> list[Solid]:
@@ -56,7 +56,7 @@ def test_no_two_organelles_interpenetrate(block: TissueBlock) -> None:
     manager.setup()
     found = fcl.CollisionData()
     manager.collide(found, fcl.defaultCollisionCallback)
-    assert len(meshes) > 200
+    assert len(meshes) > 300
     assert not found.result.is_collision
 
 
