@@ -279,14 +279,17 @@ def segment(
 @app.command()
 def evaluate(
     predicted: Annotated[str, typer.Argument(help="What was found: a volume.")],
-    truth: Annotated[str, typer.Argument(help="What is true: a volume of the same shape.")],
-    objects: Annotated[bool, typer.Option(help="The volumes hold ids of objects, not classes.")] = False,
+    truth: Annotated[str, typer.Argument(help="What is true: a volume of the same shape, or a folder of SWC files.")],
+    objects: Annotated[bool, typer.Option(help="The volumes hold ids of objects, even where they are uint8.")] = False,
+    border_nm: Annotated[
+        float, typer.Option(help="Of objects: leave out so much along borders (CREMI: 25).", min=0)
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Scores of a segmentation: Dice and IoU of classes, or the errors of objects split and merged."""
+    """Scores of a segmentation: Dice and IoU of classes, errors of objects split and merged, or run lengths."""
     from .evaluation import evaluate_files, table_of
 
-    scores = evaluate_files(predicted, truth, objects)
+    scores = evaluate_files(predicted, truth, objects, border_nm)
     print(json.dumps(scores) if as_json else table_of(scores))
 
 

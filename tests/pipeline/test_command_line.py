@@ -203,6 +203,17 @@ def test_scores_of_objects(command: Command, tmp_path: Path) -> None:
     assert json.loads(out)["voi_split"] == pytest.approx(0.0)
 
 
+def test_ids_are_known_by_their_type_and_a_folder_of_swc_files_is_a_truth(command: Command, tmp_path: Path) -> None:
+    found = np.repeat(np.array([1, 2], np.uint32), 8).reshape(1, 4, 4)
+    write_volume(Volume(found, (5, 5, 5)), tmp_path / "found.tif")
+    _, out, _ = command("evaluate", tmp_path / "found.tif", tmp_path / "found.tif", "--json")
+    assert json.loads(out)["adapted_rand_error"] == pytest.approx(0)
+    (tmp_path / "skeletons").mkdir()
+    (tmp_path / "skeletons" / "a.swc").write_text("1 0 0.0025 0.0025 0.0025 1 -1\n2 0 0.0175 0.0025 0.0025 1 1\n")
+    code, out, _ = command("evaluate", tmp_path / "found.tif", tmp_path / "skeletons", "--json")
+    assert (code, json.loads(out)["nerl"]) == (0, pytest.approx(1))
+
+
 def test_export_keeps_voxels_and_their_size(command: Command, tmp_path: Path) -> None:
     data = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     write_volume(Volume(data, (8, 4, 4)), tmp_path / "source.tif")

@@ -1,11 +1,14 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from neuropil.train import evaluation
 from neuropil.train.classes import CLASS_NAMES, masks_from_bits
-from neuropil.train.evaluation import evaluate
+from neuropil.train.evaluation import evaluate, evaluate_on_skeletons
 from neuropil.voxelize.volume import Volume
+from neuropil.voxelize.volume_files import open_volume, write_volume
 
 NM5 = (5.0, 5.0, 5.0)
 
@@ -65,3 +68,32 @@ def test_what_cannot_be_compared_is_refused() -> None:
         evaluate(Volume(full[0].astype(np.uint32), NM5), masks(full))
     with pytest.raises(ValueError, match="integers"):
         evaluate(Volume(full[0].astype(np.float32), NM5), Volume(full[0].astype(np.uint32), NM5))
+
+
+def test_a_volume_on_disk_is_scored_slab_by_slab_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    truth = np.repeat(rng.integers(0, 5, (70, 6, 8)).astype(np.uint32), 3, axis=2)
+    found = np.where(rng.random(truth.shape) < 0.1, 0, truth * 3)
+    whole = evaluate(Volume(found, NM5), Volume(truth, NM5), border_nm=3.0)
+    for name, array in (("found", found), ("truth", truth)):
+        write_volume(Volume(array, NM5), tmp_path / f"{name}.zarr")
+    monkeypatch.setattr(evaluation, "SLAB_VOXELS", 1)
+    opened = [open_volume(tmp_path / f"{name}.zarr") for name in ("found", "truth")]
+    assert evaluate(opened[0], opened[1], border_nm=3.0) == whole
+    assert evaluate(Volume(found, NM5), Volume(truth, NM5)) != whole
+    bits = rng.integers(0, 64, (3, 8, 8)).astype(np.uint8)
+    assert evaluate(masks(masks_from_bits(bits)), Volume(bits, NM5))["mean_iou"] == 1
+
+
+def test_run_lengths_in_the_frame_of_the_volume() -> None:
+    labels = np.ones((1, 1, 100), np.uint16)
+    labels[..., 60:] = 2
+    volume = Volume(labels, (10.0, 10.0, 10.0), (1000.0, 2000.0, 3000.0))
+    edge = np.array([[[1005.0, 2005.0, 3005.0], [1005.0, 2005.0, 3995.0]]])
+    scores = evaluate_on_skeletons(volume, [edge])
+    assert scores["erl_um"] == pytest.approx((0.59**2 + 0.39**2) / 0.99)
+    assert scores["nerl"] == pytest.approx(scores["erl_um"] / 0.99)
+    with pytest.raises(ValueError, match="inside the volume"):
+        evaluate_on_skeletons(volume, [edge * 1e3])
+    with pytest.raises(ValueError, match="float32"):
+        evaluate_on_skeletons(Volume(labels.astype(np.float32), NM5), [edge])
