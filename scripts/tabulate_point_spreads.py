@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neuropil.simulate.materials import Material
+from neuropil.simulate.backscatter import stained_resin
 from neuropil.simulate.monte_carlo import Medium
 from neuropil.simulate.monte_carlo_origin import SignalOrigin, signal_origin
 
@@ -22,9 +22,9 @@ GROUPS = ((1, (0.0, 0.2, 0.4, 0.5, 0.6)), (3, (0.7, 0.75, 0.8, 0.85)), (10, (0.9
 STAIN_FRACTION = 0.04
 
 
-def stained_resin(stain: float) -> Medium:
-    """Resin with osmium, uranium and lead as 2 : 1 : 1, which is how the materials of tissue hold them."""
-    material = Material(id=0, resin=1.0 - stain, os=stain / 2, u=stain / 4, pb=stain / 4)
+def medium(stain: float) -> Medium:
+    """Resin of this stain fraction."""
+    material = stained_resin(stain)
     return Medium(material.mass_fractions, material.density_g_cm3)
 
 
@@ -32,7 +32,7 @@ def origins(energy_kev: float, electrons: int) -> list[SignalOrigin]:
     """One energy's groups of filters; above 2 keV fewer electrons, as each takes longer."""
     count = int(electrons * min(1.0, 2.0 / energy_kev))
     return [
-        signal_origin(stained_resin, STAIN_FRACTION, energy_kev, shares, more * count, key=round(1e3 * energy_kev))
+        signal_origin(medium, STAIN_FRACTION, energy_kev, shares, more * count, key=round(1e3 * energy_kev))
         for more, shares in GROUPS
     ]
 

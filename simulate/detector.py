@@ -9,8 +9,8 @@ import numpy as np
 from scipy import optimize
 
 from .appearance import Image
-from .electrons import castaing_backscatter, love_scott_backscatter
-from .materials import COMPOUNDS, Material
+from .backscatter import resin_share, response
+from .materials import Material
 from .microscope import FibSem, SbfSem
 from .statistics import noise_residual
 
@@ -48,12 +48,14 @@ def measure_noise_function(images: Image) -> NoiseFunction:
 
 def resin_electrons(microscope: FibSem | SbfSem) -> float:
     """Electrons that a pixel of resin without stain sends to the detector."""
-    eta = castaing_backscatter(COMPOUNDS["resin"], lambda z: love_scott_backscatter(z, microscope.landing_energy_kev))
-    return microscope.dose_e_per_px * microscope.collection_efficiency * eta
+    share = resin_share(response(microscope.landing_energy_kev, microscope.energy_filter_share))
+    return microscope.dose_e_per_px * microscope.collection_efficiency * share
 
 
-def _grey_of(eta: float, microscope: FibSem | SbfSem) -> float:
-    electrons = microscope.dose_e_per_px * microscope.collection_efficiency * eta
+def grey_of(material: Material, microscope: FibSem | SbfSem) -> float:
+    """Grey of a large piece of a material."""
+    share = response(microscope.landing_energy_kev, microscope.energy_filter_share).share_of(material)
+    electrons = microscope.dose_e_per_px * microscope.collection_efficiency * share
     return microscope.offset_grey + microscope.gain_grey_per_electron * electrons
 
 
@@ -61,8 +63,7 @@ def stain_for_grey(material: Material, grey: float, microscope: FibSem | SbfSem)
     """Mass fraction of metal at which a large piece of the material shows this grey, within 0.001–0.45."""
 
     def miss(stain: float) -> float:
-        eta = material.with_stain_fraction(stain).backscatter(microscope.landing_energy_kev)
-        return _grey_of(eta, microscope) - grey
+        return grey_of(material.with_stain_fraction(stain), microscope) - grey
 
     if miss(1e-3) * miss(0.45) > 0.0:
         return 1e-3 if abs(miss(1e-3)) < abs(miss(0.45)) else 0.45

@@ -20,7 +20,9 @@ from torch import Tensor
 
 from neuropil.voxelize.volume import Volume
 
-from .electrons import ELEMENTS, Numbers, castaing_backscatter, love_scott_backscatter
+from .backscatter import Response, part_etas, response
+from .block_input import check_block, first_voxel
+from .electrons import ELEMENTS
 from .hash_noise import (
     B_SPLINE_FWHM,
     B_SPLINE_POWER,
@@ -114,10 +116,12 @@ class DifferentiableFibSem:
         stain_scale: npt.NDArray[np.floating] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
+        """Raises ValueError where the volumes disagree or hold a material that the table lacks."""
+        check_block(materials, membrane, instances, table)
         self._microscope, self._key, self._device = microscope, key, torch.device(device)
         self._size_nm = materials.voxel_size_nm
         self._shape = materials.shape_zyx
-        self._first = tuple(round(o / s) for o, s in zip(materials.origin_nm, self._size_nm, strict=True))
+        self._first = first_voxel(materials)
         bilayer = table["membrane"].id
         self._material = self._tensor(materials.data).long()
         self._bilayer = torch.full((1,), bilayer, device=self._device)
@@ -135,16 +139,16 @@ class DifferentiableFibSem:
 
     def expected_electrons(self, p: ImagingParameters) -> Tensor:
         """Mean number of electrons detected in each voxel, float32 (z, y, x)."""
-        eta = self._backscatter(p)[None, None]
         share, size_nm = p.energy_filter_share, self._size_nm
-        eta = _blurred(eta, *_filtered(self._microscope, share, lambda of: of.depth_kernel(size_nm[0])), axis=0)
+        signal = self._signal(p, share)[None, None]
+        signal = _blurred(signal, *_filtered(self._microscope, share, lambda of: of.depth_kernel(size_nm[0])), axis=0)
         for axis in (1, 2):
             beam = _filtered(self._microscope, share, partial(_beam_spread, voxel_nm=size_nm[axis]))
-            eta = _blurred(eta, *beam, axis)
+            signal = _blurred(signal, *beam, axis)
         for axis in (1, 2):
             spot = _gaussian(p.lateral_fwhm_nm[axis - 1], size_nm[axis])
-            eta = _blurred(eta, spot, -(spot.numel() // 2), axis)
-        return p.dose_e_per_px * self._microscope.collection_efficiency * eta[0, 0]
+            signal = _blurred(signal, spot, -(spot.numel() // 2), axis)
+        return p.dose_e_per_px * self._microscope.collection_efficiency * signal[0, 0]
 
     def grey(self, p: ImagingParameters) -> tuple[Tensor, Tensor]:
         """Mean and variance of the grey of each voxel, before it is rounded (adds 1/12) and cut to 0–255."""
@@ -163,7 +167,9 @@ class DifferentiableFibSem:
         counted = electrons + torch.sqrt(electrons) * shot
         return p.offset_grey + p.gain_grey_per_electron * counted + p.read_noise_grey * read
 
-    def _backscatter(self, p: ImagingParameters) -> Tensor:
+    def _signal(self, p: ImagingParameters, share: Tensor) -> Tensor:
+        """Share of the landed electrons that leaves each voxel for the detector, (z, y, x)."""
+        detected, per_density, eta = self._response(share)
         s = p.stain_fraction
         density = 1.0 / ((1.0 - s) * self._volumes[0] + s * self._volumes[1])
         organic, stain = density * (1.0 - s), density * s
@@ -174,10 +180,8 @@ class DifferentiableFibSem:
         narrowing = torch.sqrt(torch.where(uneven, spread / torch.where(uneven, variance, 1.0), 0.25))
         rows = torch.stack(
             (
-                organic,
-                organic * self._etas[0],
-                stain,
-                stain * self._etas[1],
+                detected + per_density * organic * (self._etas[0] - eta),
+                per_density * stain * (self._etas[1] - eta),
                 narrowing * p.fine_grain_sd,
                 narrowing * p.coarse_grain_sd,
                 narrowing * p.between_cells_cv,
@@ -190,17 +194,27 @@ class DifferentiableFibSem:
         fine = self._grain("fine grain", p.fine_grain_nm)
         coarse = self._grain("coarse grain", p.coarse_grain_nm)
 
-        def parts(which: Tensor, deviate: Tensor) -> tuple[Tensor, Tensor]:
+        def part(which: Tensor, deviate: Tensor) -> Tensor:
             row = torch.nn.functional.embedding(which, rows)
-            x = row[..., 4] * fine + row[..., 5] * coarse + row[..., 6] * deviate
-            scale = 1.0 + (self._scale - 1.0) * row[..., 9]
-            taken = scale * (1.0 + x) ** 2 * row[..., 7]
-            return row[..., 0] + row[..., 2] * taken, row[..., 1] + row[..., 3] * taken
+            x = row[..., 2] * fine + row[..., 3] * coarse + row[..., 4] * deviate
+            scale = 1.0 + (self._scale - 1.0) * row[..., 7]
+            return row[..., 0] + row[..., 1] * scale * (1.0 + x) ** 2 * row[..., 5]
 
-        mass, signal = parts(self._material, self._deviate)
-        bilayer_mass, bilayer_signal = parts(self._bilayer, self._bilayer_deviate)
-        f = self._fraction * torch.nn.functional.embedding(self._material, rows[:, 8:9])[..., 0]
-        return ((1.0 - f) * signal + f * bilayer_signal) / ((1.0 - f) * mass + f * bilayer_mass)
+        f = self._fraction * torch.nn.functional.embedding(self._material, rows[:, 6:7])[..., 0]
+        return (1.0 - f) * part(self._material, self._deviate) + f * part(self._bilayer, self._bilayer_deviate)
+
+    def _response(self, share: Tensor) -> tuple[Tensor, Tensor, float]:
+        """`Response` with this energy filter: detected share, slope per density, and the η it is 0 at."""
+        energy, here = self._microscope.landing_energy_kev, share.item()
+
+        def numbers(of: Response) -> list[float]:
+            return [of.detected, of.slope / of.density_g_cm3]
+
+        low, high = max(here - 1e-3, 0.0), min(here + 1e-3, 0.98)
+        value, below, above = (response(energy, at) for at in (here, low, high))
+        slopes = (torch.tensor(numbers(above)) - torch.tensor(numbers(below))) / (high - low)
+        found = torch.tensor(numbers(value)).to(self._device) + slopes.to(self._device) * (share - share.detach())
+        return found[0], found[1], value.eta
 
     def _grain(self, name: str, fwhm_nm: Tensor) -> Tensor:
         """`SmoothNoise` of this width over the block; a change of width stretches it about the origin."""
@@ -298,19 +312,8 @@ def _volumes(table: MaterialTable) -> npt.NDArray[np.float32]:
 def _etas(table: MaterialTable, energy_kev: float) -> npt.NDArray[np.float32]:
     """Backscatter coefficient of each material's organic part and of its metals, (2, 256)."""
     etas = np.zeros((2, 256), np.float32)
-
-    def of_element(atomic_number: Numbers) -> Numbers:
-        return love_scott_backscatter(atomic_number, energy_kev)
-
     for material in table.materials.values():
-        for row, metal in enumerate((False, True)):
-            shares = {s: w for s, w in material.mass_fractions.items() if (s in STAINS) == metal and w > 0.0}
-            whole = sum(shares.values())
-            if whole > 0.0:
-                fractions = {s: w / whole for s, w in shares.items()}
-                etas[row, material.id] = castaing_backscatter(
-                    fractions, lambda z: love_scott_backscatter(z, energy_kev)
-                )
+        etas[:, material.id] = part_etas(material, energy_kev)
     return etas
 
 

@@ -21,8 +21,9 @@ from scipy.ndimage import correlate1d
 
 from neuropil.voxelize.volume import Triple, Volume
 
-from .backscatter import backscatter_plane, contrast_of
+from .backscatter import Response, response, shares_of
 from .beam import SPOT_CUT, extend_lines, mix_depths, scan_lines, spread_beam
+from .block_input import check_block, first_voxel
 from .charging import memory_length, remember
 from .counting import poisson
 from .hash_noise import (
@@ -41,7 +42,7 @@ from .microscope import FibSem, SbfSem
 from .mosaic import Tiling
 from .point_spread import FWHM_PER_SIGMA, gaussian_kernel
 from .slices import Slices
-from .stained_volume import check_block, first_voxel
+from .stained_volume import stain_columns, stained_plane
 
 Plane = npt.NDArray[np.float32]
 Voxel = tuple[int, int, int]
@@ -65,12 +66,15 @@ class Micrograph:
 
 
 @numba.njit(cache=True, nogil=True)
-def _charge_lines(signal: Plane, held: Plane, neutral: np.float32, strength: np.float32) -> None:
-    """Lets the charge of the pixels scanned just before, whose mean signal is `held`, change the signal in place."""
+def _charge_lines(signal: Plane, held: Plane, neutral: np.float32, per_signal: np.float32) -> None:
+    """Lets the charge of the pixels scanned just before, whose mean signal is `held`, change the signal in place.
+
+    per_signal: the share of the signal that is lost for each unit that `held` falls short of `neutral`.
+    """
     one, zero = np.float32(1.0), np.float32(0.0)
     for j in range(signal.shape[0]):
         for i in range(signal.shape[1]):
-            signal[j, i] *= max(one - strength * (one - held[j, i] / neutral), zero)
+            signal[j, i] *= max(one - per_signal * (neutral - held[j, i]), zero)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -238,21 +242,23 @@ class _BlockFace:
         self._cell_key = np.uint64(sub_key(key, "cells"))
         self._noise_key = np.uint64(sub_key(key, "noise"))
         self._scales = np.asarray(np.ones(1) if stain_scale is None else stain_scale, np.float32)
-        self._contrast = contrast_of(table, microscope.landing_energy_kev)
+        self._response = response(microscope.landing_energy_kev, microscope.energy_filter_share)
+        self._columns = stain_columns(table, *shares_of(table, self._response))
         self._bilayer = table["membrane"].id
         self._depth_weights, self._first_tap = microscope.depth_kernel(self._size_nm[0])
         self._grains = [
             SmoothNoise(sub_key(key, name), length, self._size_nm, self._first, self.shape[1:])
             for name, length in (("fine grain", table.fine_grain_nm), ("coarse grain", table.coarse_grain_nm))
         ]
-        self._cut = _cut_of(microscope, key, self._size_nm, self._first, self.shape[1:])
+        self._cut = _cut_of(microscope, self._response, key, self._size_nm, self._first, self.shape[1:])
         self._beam = [microscope.beam_spread_kernel(size) for size in self._size_nm[1:]]
         self._margin = max(_optical_reach(microscope, self._size_nm)[1], self._beam[1].size // 2) + 1
 
     def expose(self, use: Callable[[int, Plane, Tiling], object]) -> None:
         """Calls use(index, signal, tiling) for every slice, in any order and from several threads.
 
-        signal (y, x), which is overwritten afterwards, is the backscatter coefficient that the detector is to count.
+        signal (y, x), which is overwritten afterwards, is the share of the landed electrons that leaves for the
+        detector.
         """
         threads = numba.config.NUMBA_NUM_THREADS
         depth, step = self.shape[0], threads * _SLICES_AT_A_TIME
@@ -279,8 +285,8 @@ class _BlockFace:
             for noise, plane in zip(self._grains, (fine, coarse), strict=True):
                 noise.slice_at(index, plane)
             slices = (volume[index] for volume in self._volumes)
-            backscatter_plane(
-                *slices, fine, coarse, self._cell_key, self._scales, self._contrast, self._bilayer,
+            stained_plane(
+                *slices, fine, coarse, self._cell_key, self._scales, self._columns, self._bilayer,
                 ring[index % len(ring)],
             )  # fmt: skip
 
@@ -294,7 +300,8 @@ class _BlockFace:
         microscope, margin, (depth, height, width) = self._microscope, self._margin, self.shape
         size_nm, scan_key = self._size_nm, self.sampled["scan_key"]
         charging, decay = microscope.charging, microscope.charging.decay(size_nm[2])
-        neutral = np.float32(charging.neutral_backscatter)
+        neutral = np.float32(self._response.share_at(charging.neutral_backscatter))
+        per_signal = np.float32(charging.strength / (self._response.slope * charging.neutral_backscatter))
         face, other = (np.empty((height, width + 2 * margin), np.float32) for _ in range(2))
         signal = np.empty((height, width), np.float32)
         for index in run:
@@ -315,11 +322,11 @@ class _BlockFace:
             )
             if decay > 0.0:
                 held = self._remembered(signal, tiling, decay, neutral)
-                _charge_lines(signal, held, neutral, np.float32(charging.strength))
+                _charge_lines(signal, held, neutral, per_signal)
             use(index, signal, tiling)
 
     def electrons(self, index: int) -> float:
-        """Electrons that would be counted in a pixel of slice `index` if all were scattered back."""
+        """Electrons that would be counted in a pixel of slice `index` if all that landed left for the detector."""
         microscope = self._microscope
         current = 1.0 + self.sampled["beam_current"][index]
         return microscope.dose_e_per_px * microscope.collection_efficiency * current
@@ -358,7 +365,12 @@ class _BlockFace:
 
 
 def _cut_of(
-    microscope: FibSem | SbfSem, key: int, size_nm: Triple, first: Voxel, shape_yx: tuple[int, int]
+    microscope: FibSem | SbfSem,
+    answer: Response,
+    key: int,
+    size_nm: Triple,
+    first: Voxel,
+    shape_yx: tuple[int, int],
 ) -> Callable[[Plane, int], None]:
     """What cutting slice `index` does to its face (y, x), as a function of both that changes the face."""
     if isinstance(microscope, FibSem):
@@ -380,7 +392,8 @@ def _cut_of(
         z = first[0] + index
         if knife.chatter > 0.0:
             face *= knife.relief(knife_key, z, first[1], shape_yx[0], size_nm[1])[:, None]
-        knife.cover(face, knife.debris(knife_key, z, low, high), first[1:], size_nm[1:])
+        debris = answer.share_at(knife.debris_backscatter)
+        knife.cover(face, debris, knife.debris(knife_key, z, low, high), first[1:], size_nm[1:])
 
     return cut
 

@@ -19,6 +19,7 @@ from scipy.signal import fftconvolve
 
 from neuropil.voxelize.volume import Volume
 
+from .block_input import check_block
 from .counting import count_plane, digitized
 from .fibsem import Micrograph
 from .hash_noise import key_from, sub_key
@@ -38,7 +39,6 @@ from .light_spread import (
 from .materials import MaterialTable
 from .regridding import Plane, SampleGrid
 from .section_artefacts import generator
-from .stained_volume import check_block
 
 NotNegative = Annotated[float, Field(ge=0.0)]
 Wavelength = Annotated[float, Field(ge=300.0, le=2000.0)]

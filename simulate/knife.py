@@ -113,13 +113,18 @@ class Knife(BaseModel):
         return found
 
     def cover(
-        self, face: Plane, pieces: list[Debris], first_yx: tuple[int, int], size_yx_nm: tuple[float, float]
+        self,
+        face: Plane,
+        signal: float,
+        pieces: list[Debris],
+        first_yx: tuple[int, int],
+        size_yx_nm: tuple[float, float],
     ) -> None:
-        """Draws the pieces over a face of backscatter coefficients (y, x) whose first voxel is `first_yx`."""
+        """Draws the pieces, which send this signal, over a face (y, x) whose first voxel is `first_yx`."""
         for piece in pieces:
             _cover(
                 face, *first_yx, *size_yx_nm, piece.y_nm, piece.x_nm, piece.radius_nm, np.uint64(piece.key),
-                self.debris_backscatter, self.debris_edge,
+                signal, self.debris_edge,
             )  # fmt: skip
 
 

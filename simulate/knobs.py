@@ -178,7 +178,7 @@ def _detector_knobs(look: Look) -> list[Knob]:
             _microscope_knob("brightness of sections", "exposure_offset_grey", 0.2, 40.0),
         ]
     return [
-        _microscope_knob("energy filter", "energy_filter_share", 0.3, 0.978),
+        Knob("energy filter", 0.3, 0.978, lambda k: _block_face(k).energy_filter_share, _with_filter),
         # Counted from a tenth, since a logarithm does not reach 0.
         Knob(DWELL_MEMORY, 0.1, 0.8, lambda k: _block_face(k).dwell_correlation + 0.1, _with_dwell),
         # Less than half a pixel changes nothing.
@@ -199,6 +199,14 @@ def _detector_knobs(look: Look) -> list[Knob]:
         ),
         Knob("blank above resin", 50.0, 3000.0, _blank_above_resin, lambda k, a: _block_face_resin(k, above=a)),
     ]
+
+
+def _with_filter(look: Look, value: float) -> Look:
+    """The look with another energy filter and as many more electrons as keep resin's count."""
+    old = _block_face(look)
+    new = old.model_copy(update={"energy_filter_share": value})
+    dose = old.dose_e_per_px * resin_electrons(old) / resin_electrons(new)
+    return replace(look, microscope=new.model_copy(update={"dose_e_per_px": dose}))
 
 
 def _with_dwell(look: Look, value: float) -> Look:

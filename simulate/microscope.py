@@ -22,10 +22,11 @@ NotNegative = Annotated[float, Field(ge=0.0)]
 class BlockFaceSem(BaseModel):
     """Block-face imaging with backscattered electrons; the slice plane is (y, x), cutting goes down z.
 
-    The beam meets the face at `landing_energy_kev` and leaves `dose_e_per_px` electrons in each pixel, of
-    which the share η · `collection_efficiency` is detected. Blur: a Gaussian spot in the plane
-    (`lateral_fwhm_nm`, y and x), and the depth and width from which those electrons come that leave with
-    `energy_filter_share` of the landing energy or more, as the Monte Carlo's tables say (`point_spread`).
+    The beam meets the face at `landing_energy_kev` and leaves `dose_e_per_px` electrons in each pixel. What comes back
+    with `energy_filter_share` of its energy or more is the Monte Carlo's share of them (`backscatter.Response`), of
+    which `collection_efficiency` is counted. Blur: a Gaussian spot in the plane
+    (`lateral_fwhm_nm`, y and x), and the depth and width from which the electrons that pass the filter
+    come, as the Monte Carlo's tables say (`point_spread`).
     Grey = `offset_grey` + `gain_grey_per_electron` · detected electrons + read noise; a negative gain shows heavy
     stain dark.
 

@@ -79,8 +79,12 @@ class Spread:
 
 @dataclass(frozen=True)
 class SpreadTable:
-    """Spreads by landing energy (ascending, keV) and filter share (ascending): `spreads[energy][filter]`."""
+    """Spreads by landing energy (ascending, keV) and filter share (ascending): `spreads[energy][filter]`.
 
+    stain_fraction: mass fraction of metal in the resin that they were made in.
+    """
+
+    stain_fraction: float
     landing_kev: Floats
     filter_share: Floats
     spreads: tuple[tuple[Spread, ...], ...]
@@ -119,7 +123,7 @@ def spread_table() -> SpreadTable:
         tuple(Spread(**{n: _plain(values[n][i, j]) for n in names}) for j in range(shares.size))
         for i in range(energies.size)
     )
-    return SpreadTable(energies, shares, spreads)
+    return SpreadTable(float(stored["stain_fraction"]), energies, shares, spreads)
 
 
 def _plain(value: Floats) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .detector import resin_electrons
+from .backscatter import resin_share, response
 from .materials import load_materials, read_asset
 from .microscope import FibSem, SbfSem
 from .profile import Profile, load_profile
@@ -124,11 +124,10 @@ def _with_greys(profile: Profile, bright_grey: float, dark_grey: float, electron
     if not isinstance(microscope, FibSem | SbfSem):
         raise ValueError(f"a microscope of modality {microscope.modality} cannot be randomised; fibsem and sbfsem can")
     table = profile.stained(load_materials())
-    per_dose = resin_electrons(microscope) / microscope.dose_e_per_px
-    resin = per_dose / microscope.collection_efficiency
-    membrane = table["membrane"].backscatter(microscope.landing_energy_kev)
+    answer = response(microscope.landing_energy_kev, microscope.energy_filter_share)
+    resin, membrane = resin_share(answer), answer.share_of(table["membrane"])
     steepness = (bright_grey - dark_grey) / (membrane - resin)
-    dose = electrons / per_dose
+    dose = electrons / (microscope.collection_efficiency * resin)
     return microscope.model_copy(
         update={
             "dose_e_per_px": dose,

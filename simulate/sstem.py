@@ -17,6 +17,7 @@ from scipy.ndimage import correlate1d
 
 from neuropil.voxelize.volume import Triple, Volume
 
+from .block_input import first_voxel
 from .counting import count_plane, digitized
 from .electrons import (
     ELEMENTS,
@@ -51,7 +52,7 @@ from .section_artefacts import (
     scratches,
     thickness_factor,
 )
-from .stained_volume import StainedVolume, first_voxel
+from .stained_volume import StainedVolume
 
 Plane = npt.NDArray[np.float32]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -8,60 +8,29 @@ import numpy.typing as npt
 
 from neuropil.voxelize.volume import Volume
 
+from .block_input import check_block, first_voxel
 from .hash_noise import SmoothNoise, sub_key
 from .materials import MaterialTable, cell_deviate
 
 Plane = npt.NDArray[np.float32]
 
-# So many slices of a block on disk are read together, a chunk's depth.
-SLICES_READ = 64
+
+def stain_columns(
+    table: MaterialTable, organic: npt.NDArray[np.float64], metal: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """What `stained_plane` needs per material id, (256, 8), of a property's two parts, (256,) each.
+
+    They are followed by the standard deviations of the three normal numbers that make the local stain, 1/(1 + their
+    variances' sum), bilayer per bilayer fraction (1/255 where all of a structure's lining is bilayer), and 1 for a
+    cytoplasm.
+    """
+    normal_sds, spread = table.stain_spread()
+    lining, cytoplasm = table.lookup("lining", 1.0) / 255.0, table.lookup("cytoplasm", 0.0)
+    return np.stack((organic, metal, *normal_sds, 1.0 / (1.0 + spread), lining, cytoplasm), axis=1).astype(np.float32)
 
 
 @numba.njit(cache=True, nogil=True)
-def _note(ids: npt.NDArray[np.uint8], there: npt.NDArray[np.bool_]) -> None:
-    """Marks the ids (z, y, x) that occur: many times as fast as counting them, which takes 64-bit copies."""
-    for one in ids.flat:
-        there[one] = True
-
-
-def check_block(materials: Volume, membrane: Volume, instances: Volume, table: MaterialTable) -> None:
-    """Raises ValueError where the three volumes disagree or hold a material that the table lacks."""
-    for name, volume, kind in (
-        ("materials", materials, np.uint8),
-        ("membrane", membrane, np.uint8),
-        ("instances", instances, np.uint32),
-    ):
-        if volume.axes != "zyx":
-            raise ValueError(f"{name} has the axes {volume.axes}; a microscope takes z, y, x")
-        if volume.data.dtype != kind:
-            raise ValueError(f"{name} is {volume.data.dtype}; a microscope takes {np.dtype(kind)}")
-        if volume.data.shape != materials.data.shape:
-            raise ValueError(f"{name} has shape {volume.data.shape}, materials {materials.data.shape}; they must agree")
-        if volume.voxel_size_nm != materials.voxel_size_nm or volume.origin_nm != materials.origin_nm:
-            raise ValueError(f"{name} and materials differ in voxel size or origin; they must agree")
-    known = {material.id for material in table.materials.values()}
-    there = np.zeros(256, np.bool_)
-    for slab in materials.slabs(SLICES_READ):
-        _note(np.ascontiguousarray(slab), there)
-    unknown = [int(i) for i in np.flatnonzero(there) if int(i) not in known]
-    if unknown:
-        raise ValueError(f"the material table has no material with id {unknown[0]}, which the block holds")
-
-
-def first_voxel(volume: Volume) -> tuple[int, int, int]:
-    """Absolute index (z, y, x) of a volume's first voxel, by which random numbers go."""
-    z, y, x = (round(origin / size) for origin, size in zip(volume.origin_nm, volume.voxel_size_nm, strict=True))
-    return z, y, x
-
-
-@numba.njit(inline="always")
-def _taken(x: float, spread: float) -> float:
-    """Stain over its mean, (1 + x)²/(1 + v) with x normal of variance v: positive, mean 1, skewed to dark spots."""
-    return (1.0 + x) * (1.0 + x) / (1.0 + spread)
-
-
-@numba.njit(cache=True, nogil=True)
-def _per_volume_plane(
+def stained_plane(
     materials: npt.NDArray[np.uint8],
     membrane: npt.NDArray[np.uint8],
     instances: npt.NDArray[np.uint32],
@@ -69,36 +38,36 @@ def _per_volume_plane(
     coarse: Plane,
     cell_key: np.uint64,
     stain_scale: Plane,
-    organic: Plane,
-    metal: Plane,
-    fine_sd: Plane,
-    coarse_sd: Plane,
-    cell_sd: Plane,
-    spread: Plane,
-    lining: Plane,
-    cytoplasm: Plane,
-    b: int,
+    columns: Plane,
+    bilayer: int,
     out: Plane,
 ) -> None:
-    """Mixture by volume of a voxel's two parts, its material and its bilayer b."""
+    """Property of each voxel, by volume over its two parts, its material and the bilayer.
+
+    Local stain over its mean is (1 + x)²/(1 + v) with x normal of variance v: positive, mean 1, skewed to dark spots.
+    """
+    one = np.float32(1.0)
     last_cell, last_material = np.int64(-1), np.int64(-1)
-    scale = deviate = of_bilayer = np.float32(0.0)
+    scale = of_cell = of_bilayer = scaled = np.float32(0.0)
+    b0, b1, b2, b3, b4, b5, _, _ = columns[bilayer]
+    m0 = m1 = m2 = m3 = m6 = np.float32(0.0)
     for j in range(out.shape[0]):
         for i in range(out.shape[1]):
             cell, m = np.int64(instances[j, i]), np.int64(materials[j, i])
             if cell != last_cell:
-                scale = stain_scale[cell] if cell < stain_scale.shape[0] else np.float32(1.0)
-                of_bilayer = np.float32(cell_deviate(cell_key, cell, b))
+                scale = stain_scale[cell] if cell < stain_scale.shape[0] else one
+                of_bilayer = one + b4 * np.float32(cell_deviate(cell_key, cell, bilayer))
             if cell != last_cell or m != last_material:
-                deviate = np.float32(cell_deviate(cell_key, cell, m))
+                m0, m1, m2, m3, m4, m5, m6, m7 = columns[m]
+                of_cell = one + m4 * np.float32(cell_deviate(cell_key, cell, m))
+                scaled = (one + (scale - one) * m7) * m5 * m1
                 last_cell, last_material = cell, m
-            local = fine_sd[m] * fine[j, i] + coarse_sd[m] * coarse[j, i] + cell_sd[m] * deviate
-            of_cell = 1 + (scale - 1) * cytoplasm[m]
-            value = organic[m] + metal[m] * of_cell * _taken(local, spread[m])
+            x = of_cell + m2 * fine[j, i] + m3 * coarse[j, i]
+            value = m0 + scaled * x * x
             if membrane[j, i] > 0:
-                f = np.float32(membrane[j, i]) * lining[m]
-                local = fine_sd[b] * fine[j, i] + coarse_sd[b] * coarse[j, i] + cell_sd[b] * of_bilayer
-                value = (1 - f) * value + f * (organic[b] + metal[b] * _taken(local, spread[b]))
+                f = np.float32(membrane[j, i]) * m6
+                x = of_bilayer + b2 * fine[j, i] + b3 * coarse[j, i]
+                value = (one - f) * value + f * (b0 + b1 * b5 * x * x)
             out[j, i] = value
 
 
@@ -129,10 +98,7 @@ class StainedVolume:
             SmoothNoise(sub_key(key, name), length, size_nm, first, shape_yx)
             for name, length in (("fine grain", table.fine_grain_nm), ("coarse grain", table.coarse_grain_nm))
         ]
-        normal_sds, spread = table.stain_spread()
-        lining, cytoplasm = table.lookup("lining", 1.0) / 255.0, table.lookup("cytoplasm", 0.0)
-        self._spread = tuple(np.asarray(column, np.float32) for column in (*normal_sds, spread, lining, cytoplasm))
-        self._bilayer = table["membrane"].id
+        self._table, self._bilayer = table, table["membrane"].id
         self._noise = [np.empty(shape_yx, np.float32) for _ in self._grains]
         self._noise_of: int | None = None
 
@@ -144,8 +110,6 @@ class StainedVolume:
             self._noise_of = index
         out = np.empty(self.shape[1:], np.float32)
         slices = (volume[index] for volume in self._volumes)
-        columns = (np.asarray(part, np.float32) for part in (organic, metal))
-        _per_volume_plane(
-            *slices, *self._noise, self._cell_key, self._scales, *columns, *self._spread, self._bilayer, out
-        )
+        columns = stain_columns(self._table, organic, metal)
+        stained_plane(*slices, *self._noise, self._cell_key, self._scales, columns, self._bilayer, out)
         return out

@@ -15,10 +15,10 @@ from scipy.ndimage import gaussian_filter
 
 from neuropil.voxelize.volume import Triple, Volume
 
+from .block_input import first_voxel
 from .counting import count_plane
 from .fibsem import Micrograph
 from .hash_noise import key_from, sub_key
-from .stained_volume import first_voxel
 
 _TWO_ROOT_PI = 2.0 * math.sqrt(math.pi)
 

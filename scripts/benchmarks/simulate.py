@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, signal
 
+from neuropil.simulate.backscatter import Response, response, shares_of
 from neuropil.simulate.fibsem import image_fibsem
 from neuropil.simulate.imaging import load_microscope
 from neuropil.simulate.materials import MaterialTable, load_materials
@@ -102,15 +103,10 @@ def _drift(rng: np.random.Generator, count: int, length: float, spread: float) -
     return np.asarray(spread * line * np.sqrt(2.0 * np.sqrt(np.pi) * max(sigma, 0.3)))
 
 
-def _backscatter(block: Block, table: MaterialTable, energy_kev: float, rng: np.random.Generator) -> Plane:
-    """η of a slab of voxels (z, y, x)."""
+def _signal(block: Block, table: MaterialTable, answer: Response, rng: np.random.Generator) -> Plane:
+    """Share of the landed electrons that is detected, of a slab of voxels (z, y, x)."""
     materials, membrane, cells = (block[name] for name in NAMES)
-    density, stain = table.lookup("density_g_cm3", 0.0), table.lookup("stain_fraction", 0.0)
-    eta, pure = np.zeros(256), np.zeros(256)
-    for material in table.materials.values():
-        eta[material.id] = material.backscatter(energy_kev)
-        if material.stain_fraction > 0.0:
-            pure[material.id] = material.with_stain_fraction(0.0).backscatter(energy_kev)
+    organic, metal = shares_of(table, answer)
     sds, spread = table.stain_spread()
     deviates = rng.standard_normal((int(cells.max()) + 1, 256), np.float32)
     fine, coarse = (
@@ -118,18 +114,15 @@ def _backscatter(block: Block, table: MaterialTable, energy_kev: float, rng: np.
         for nm in (table.fine_grain_nm, table.coarse_grain_nm)
     )
 
-    def part(which: npt.NDArray[np.generic]) -> tuple[Plane, Plane]:
-        lookup = [column.astype(np.float32)[which] for column in (*sds, spread, density, stain, eta, pure)]
-        fine_sd, coarse_sd, cell_sd, v, rho, share, of_all, of_organic = lookup
+    def part(which: npt.NDArray[np.generic]) -> Plane:
+        lookup = [column.astype(np.float32)[which] for column in (*sds, spread, organic, metal)]
+        fine_sd, coarse_sd, cell_sd, v, of_organic, of_metal = lookup
         taken = (1 + fine_sd * fine + coarse_sd * coarse + cell_sd * deviates[cells, which]) ** 2 / (1 + v)
-        organic = rho * (1 - share)
-        metal = rho * of_all - organic * of_organic
-        return organic + rho * share * taken, organic * of_organic + metal * taken
+        return np.asarray(of_organic + of_metal * taken)
 
-    mass, total = part(materials)
-    bilayer_mass, bilayer_total = part(np.full_like(materials, table["membrane"].id))
+    bilayer = part(np.full_like(materials, table["membrane"].id))
     f = membrane.astype(np.float32) * (table.lookup("lining", 1.0).astype(np.float32) / 255)[materials]
-    return np.asarray(((1 - f) * total + f * bilayer_total) / ((1 - f) * mass + f * bilayer_mass))
+    return np.asarray((1 - f) * part(materials) + f * bilayer)
 
 
 def _remembered(lines: Plane, decay: float) -> Plane:
@@ -145,6 +138,7 @@ def plain_image(block: Block, table: MaterialTable, through: FibSem, slab: int =
     kernel, first = through.depth_kernel(VOXEL_NM[0])
     before, after = -first, kernel.size - 1 + first
     beam = through.beam_spread_kernel(VOXEL_NM[1])
+    answer = response(through.landing_energy_kev, through.energy_filter_share)
     scan, focus, charging, mosaic = through.scan, through.focus, through.charging, through.mosaic
     current, gain, offset = (
         _drift(rng, depth, through.drift_length_slices, spread)
@@ -163,14 +157,14 @@ def plain_image(block: Block, table: MaterialTable, through: FibSem, slab: int =
     for low in range(0, depth, slab):
         high = min(low + slab, depth)
         top, bottom = max(low - before, 0), min(high + after, depth)
-        eta = _backscatter({n: array[top:bottom] for n, array in block.items()}, table, through.landing_energy_kev, rng)
-        eta = ndimage.correlate1d(eta, kernel, axis=0, mode="nearest", origin=-(kernel.size // 2 + first))
+        shown = _signal({n: array[top:bottom] for n, array in block.items()}, table, answer, rng)
+        shown = ndimage.correlate1d(shown, kernel, axis=0, mode="nearest", origin=-(kernel.size // 2 + first))
         for axis in (1, 2):
-            eta = ndimage.correlate1d(eta, beam, axis=axis, mode="nearest")
-        eta = eta[low - top : high - top]
+            shown = ndimage.correlate1d(shown, beam, axis=axis, mode="nearest")
+        shown = shown[low - top : high - top]
         rough = _smooth_noise(rng, (high - low, 8, width), (streak.length_slices, 2.0, streak.width_nm / nm[1]))
-        eta *= 1 + streak.contrast * ndimage.zoom(rough, (1, height / 8, 1), order=1)
-        for z, face in enumerate(eta, low):
+        shown *= 1 + streak.contrast * ndimage.zoom(rough, (1, height / 8, 1), order=1)
+        for z, face in enumerate(shown, low):
             bend = np.array([f[z] + a[z], f[z] - a[z]]) * focus.convergence_mrad / 2
             face = ndimage.gaussian_filter(face, np.sqrt(spot + bend**2) / nm, mode="nearest", truncate=3.5)
             moved = (
@@ -191,7 +185,8 @@ def plain_image(block: Block, table: MaterialTable, through: FibSem, slab: int =
             ]
             face = ndimage.map_coordinates(face, places, order=3, mode="nearest")
             held = _remembered(face, charging.decay(nm[1]))
-            face = np.maximum(face * (1 - charging.strength * (1 - held / charging.neutral_backscatter)), 0)
+            charge = (answer.share_at(charging.neutral_backscatter) - held) / answer.slope
+            face = np.maximum(face * (1 - charging.strength * charge / charging.neutral_backscatter), 0)
             electrons = through.dose_e_per_px * through.collection_efficiency * (1 + current[z])
             counts = _remembered(rng.poisson(electrons * face).astype(np.float32), through.dwell_correlation)
             turned = (1 + gain[z]) * (1 + rng.normal(0, mosaic.gain_sd, tiles))[of_tile]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from neuropil.simulate.backscatter import response
 from neuropil.simulate.detector import (
     NoiseFunction,
     measure_noise_function,
@@ -28,7 +29,7 @@ def light_on_dark() -> np.ndarray:
 
 def test_the_noise_function_gives_gain_and_offset_back(block: Truth) -> None:
     hidden = load_microscope("fibsem").model_copy(
-        update={"gain_grey_per_electron": -0.5, "offset_grey": 330.0, "dose_e_per_px": 5000.0}
+        update={"gain_grey_per_electron": -0.5, "offset_grey": 330.0, "dose_e_per_px": 26_000.0}
     )
     volumes = (block.materials, block.membrane, block.instances)
     image = image_fibsem(*volumes, load_materials(), hidden, np.random.default_rng(7)).image.data
@@ -58,7 +59,7 @@ def test_stain_for_grey_is_the_inverse_of_the_image() -> None:
     microscope, membrane = load_microscope("fibsem"), load_materials()["membrane"]
     darker, lighter = (stain_for_grey(membrane, grey, microscope) for grey in (90.0, 150.0))
     assert darker > lighter
-    eta = membrane.with_stain_fraction(darker).backscatter(2.0)
-    electrons = microscope.dose_e_per_px * microscope.collection_efficiency * eta
+    share = response(2.0, microscope.energy_filter_share).share_of(membrane.with_stain_fraction(darker))
+    electrons = microscope.dose_e_per_px * microscope.collection_efficiency * share
     assert microscope.offset_grey + microscope.gain_grey_per_electron * electrons == pytest.approx(90.0, abs=0.01)
     assert stain_for_grey(membrane, 900.0, microscope) == pytest.approx(1e-3)

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from neuropil.simulate.backscatter import Response, response
+from neuropil.simulate.detector import NoiseFunction, set_detector
 from neuropil.simulate.fibsem import blur_reach, expected_electrons, image_fibsem, sampled_artefacts
 from neuropil.simulate.imaging import load_microscope
 from neuropil.simulate.materials import Material, MaterialTable, cell_stains, load_materials
@@ -79,15 +81,31 @@ def flat(material: int, shape: tuple[int, int, int] = (6, 64, 64), bilayer: int 
     )
 
 
-def expected_counts(eta: float, microscope: FibSem) -> float:
-    return microscope.dose_e_per_px * microscope.collection_efficiency * eta
+def showing_resin(microscope: FibSem, gain: float, blank_grey: float) -> FibSem:
+    """The microscope with resin at a grey of 220."""
+    shown = set_detector(microscope, NoiseFunction(gain, blank_grey), 220.0)
+    assert isinstance(shown, FibSem)
+    return shown
+
+
+def nearly_noiseless(**update: object) -> FibSem:
+    """`still` with half a million electrons of resin in a pixel."""
+    return showing_resin(still(**update), 3e-4, 380.0)
+
+
+def answer_of(microscope: FibSem | SbfSem) -> Response:
+    return response(microscope.landing_energy_kev, microscope.energy_filter_share)
+
+
+def expected_counts(share: float, microscope: FibSem) -> float:
+    return microscope.dose_e_per_px * microscope.collection_efficiency * share
 
 
 @pytest.mark.parametrize("name", ["dendroplasm", "mitochondrial_matrix", "psd"])
-def test_grey_follows_castaing_and_noise_follows_poisson(name: str) -> None:
+def test_grey_follows_the_monte_carlos_response_and_noise_follows_poisson(name: str) -> None:
     table, microscope = smooth_table(), still()
     image = picture(flat(table[name].id, (8, 100, 100)), table, microscope).astype(np.float64)
-    counts = expected_counts(table[name].backscatter(microscope.landing_energy_kev), microscope)
+    counts = expected_counts(answer_of(microscope).share_of(table[name]), microscope)
     assert image.mean() == pytest.approx(microscope.offset_grey + microscope.gain_grey_per_electron * counts, abs=0.15)
     # Rounding to whole grey levels adds a twelfth.
     assert image.var() == pytest.approx(microscope.gain_grey_per_electron**2 * counts + 1 / 12, rel=0.03)
@@ -105,19 +123,20 @@ def test_the_recorded_stain_is_what_was_imaged() -> None:
         )
         recorded = cell_stains(table, shot.parameters["key"], {cell: ["axoplasm"]}, scale)[cell]["axoplasm"]
         taken = plasm.with_stain_fraction(sum(recorded.values()))
-        counts = expected_counts(taken.backscatter(microscope.landing_energy_kev), microscope)
+        counts = expected_counts(answer_of(microscope).share_of(taken), microscope)
         grey = microscope.offset_grey + microscope.gain_grey_per_electron * counts
         assert shot.image.data.mean() == pytest.approx(grey, abs=1.5)
 
 
-def test_half_a_bilayer_is_mixed_by_mass() -> None:
-    table, microscope = smooth_table(), still(dose_e_per_px=1e7, gain_grey_per_electron=-0.335e-3, offset_grey=400.0)
+def test_half_a_bilayer_adds_the_mass_it_has() -> None:
+    table, microscope = smooth_table(), nearly_noiseless()
     image = picture(flat(table["axoplasm"].id, bilayer=128), table, microscope).astype(np.float64)
     fraction = 128 / 255
-    plasm, lipid = table["axoplasm"], table["membrane"]
-    weights = np.array([(1 - fraction) * plasm.density_g_cm3, fraction * lipid.density_g_cm3])
-    eta = float(weights @ [plasm.backscatter(2.0), lipid.backscatter(2.0)] / weights.sum())
-    grey = microscope.offset_grey + microscope.gain_grey_per_electron * expected_counts(eta, microscope)
+    answer = answer_of(microscope)
+    share = answer.detected
+    for material, part in ((table["axoplasm"], 1 - fraction), (table["membrane"], fraction)):
+        share += part * answer.excess(material.density_g_cm3, material.backscatter(2.0))
+    grey = microscope.offset_grey + microscope.gain_grey_per_electron * expected_counts(share, microscope)
     assert image.mean() == pytest.approx(grey, abs=0.6)
 
 
@@ -143,8 +162,7 @@ def test_heavy_stain_is_dark(block: Truth) -> None:
 def test_blur_spreads_an_edge_as_its_width_says() -> None:
     """Across an edge of two materials the mean profile has the Gaussian's standard deviation."""
     table = smooth_table()
-    microscope = still(lateral_fwhm_nm=[30.0, 30.0], energy_filter_share=0.98, dose_e_per_px=1e7,
-                       gain_grey_per_electron=-0.3e-3, offset_grey=350.0)  # fmt: skip
+    microscope = nearly_noiseless(lateral_fwhm_nm=[30.0, 30.0], energy_filter_share=0.98)
     edge = flat(table["dendroplasm"].id, (3, 60, 81))
     edge.materials.data[:, :, 40:] = table["psd"].id
     profile = picture(edge, table, microscope).astype(np.float64).mean(axis=(0, 1))
@@ -159,7 +177,7 @@ def test_blur_spreads_an_edge_as_its_width_says() -> None:
 def test_deeper_slices_shine_through_as_the_depth_says() -> None:
     """A heavy slab that begins below slice 10 darkens slices before it, and none that are far away."""
     table = smooth_table()
-    microscope = still(energy_filter_share=0.6)
+    microscope = showing_resin(still(energy_filter_share=0.6), 0.233, 528.0)
     slab = flat(table["dendroplasm"].id, (24, 40, 40))
     slab.materials.data[10:] = table["psd"].id
     grey = picture(slab, table, microscope).astype(np.float64).mean(axis=(1, 2))
@@ -225,7 +243,7 @@ def test_the_generator_decides_the_image(block: Truth) -> None:
 
 
 def test_cells_differ_in_stain_and_grain_mottles_them() -> None:
-    table, microscope = load_materials(), still(dose_e_per_px=1e7, gain_grey_per_electron=-0.3e-3, offset_grey=350.0)
+    table, microscope = load_materials(), nearly_noiseless()
     even = smooth_table()
     pair = flat(table["axoplasm"].id, (4, 80, 160))
     pair.instances.data[:, :, 80:] = 9
@@ -240,12 +258,11 @@ def test_uneven_stain_keeps_its_mean_and_has_its_spread(spread: float) -> None:
     table = smooth_table()
     plasm = table["axoplasm"].with_stain_fraction(0.01)
     table = table.with_materials({"axoplasm": plasm.model_copy(update={"fine_grain_sd": spread})})
-    microscope = still(dose_e_per_px=1e9, gain_grey_per_electron=-0.335e-5, offset_grey=400.0,
-                       lateral_fwhm_nm=[0.0, 0.0], energy_filter_share=0.98)  # fmt: skip
+    microscope = nearly_noiseless(lateral_fwhm_nm=[0.0, 0.0], energy_filter_share=0.98)
 
     def grey(stain: float) -> float:
-        eta = plasm.with_stain_fraction(stain).backscatter(2.0)
-        return microscope.offset_grey + microscope.gain_grey_per_electron * expected_counts(eta, microscope)
+        share = answer_of(microscope).share_of(plasm.with_stain_fraction(stain))
+        return microscope.offset_grey + microscope.gain_grey_per_electron * expected_counts(share, microscope)
 
     image = picture(flat(1, (20, 200, 200)), table, microscope).astype(np.float64)
     assert image.mean() == pytest.approx(grey(0.01), abs=0.15 * (grey(1e-9) - grey(0.01)))
@@ -281,8 +298,8 @@ def test_resampling_leaves_noise_alike_along_both_axes_and_weaker() -> None:
 def test_few_electrons_are_poisson() -> None:
     """At 3 detected electrons the share of empty pixels is e⁻³."""
     table = smooth_table()
-    eta = table["axoplasm"].backscatter(2.0)
-    microscope = still(dose_e_per_px=3.0 / (0.6 * eta), gain_grey_per_electron=10.0, offset_grey=0.0)
+    share = answer_of(still()).share_of(table["axoplasm"])
+    microscope = still(dose_e_per_px=3.0 / (0.6 * share), gain_grey_per_electron=10.0, offset_grey=0.0)
     image = picture(flat(1, (2, 200, 200)), table, microscope)
     assert (image == 0).mean() == pytest.approx(np.exp(-3.0), rel=0.05)
     assert (image / 10.0).mean() == pytest.approx(3.0, rel=0.02)
@@ -407,8 +424,12 @@ def test_charge_trails_behind_what_is_poorly_stained() -> None:
     neutral = table["dendroplasm"].backscatter(2.0)
     charging = {"strength": 0.5, "length_nm": 150.0, "neutral_backscatter": neutral}
     ratio = (electrons(wall, table, still(charging=charging)) / electrons(wall, table, still()))[0, 10]
+    plasm = answer_of(still()).share_of(table["dendroplasm"])
+    assert plasm == pytest.approx(answer_of(still()).share_at(neutral), rel=1e-2)
     assert ratio[:90] == pytest.approx(1.0, abs=1e-3)
-    stained = table["psd"].backscatter(2.0) / neutral
+    # The psd's η, as far as its greater density makes it seem more.
+    psd, answer = table["psd"], answer_of(still())
+    stained = 1.0 + (answer.share_of(psd) - answer.share_at(neutral)) / (answer.slope * neutral)
     assert ratio[190] == pytest.approx(1.0 + 0.5 * (stained - 1.0) * (1.0 - np.exp(-90 * 5 / 150.0)), rel=0.01)
     assert ratio[260] - 1.0 == pytest.approx((ratio[230] - 1.0) * np.exp(-1.0), rel=0.05)
 
@@ -421,9 +442,9 @@ def test_debris_hides_the_tissue_and_is_recorded() -> None:
     recorded = sampled_artefacts(microscope, 4, SIZE_NM, (0, 0, 0), signal.shape)["debris"]
     assert sum(map(len, recorded)) >= 6
     for z, pieces in enumerate(recorded):
-        covered = signal[z] > 0.2
+        covered = signal[z] > answer_of(microscope).share_at(0.2)
         assert covered.any() == bool([p for p in pieces if 0 <= p["y_nm"] < 1000 and 0 <= p["x_nm"] < 1000])
         for piece in pieces:
             y, x = int(piece["y_nm"] / 5), int(piece["x_nm"] / 5)
             if 0 <= y < 200 and 0 <= x < 200:
-                assert signal[z, y, x] == pytest.approx(0.3, abs=0.01)
+                assert signal[z, y, x] == pytest.approx(answer_of(microscope).share_at(0.3), rel=0.03)

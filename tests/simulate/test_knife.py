@@ -32,8 +32,8 @@ def test_debris_is_as_dense_and_as_large_as_it_says() -> None:
 def test_debris_covers_the_face_alike_in_any_box() -> None:
     size_nm = (5.0, 5.0)
     whole, part = np.full((400, 500), 0.1, np.float32), np.full((150, 160), 0.1, np.float32)
-    DIRTY.cover(whole, DIRTY.debris(1, 3, (-500.0, -250.0), (1500.0, 2250.0)), (-100, -50), size_nm)
-    DIRTY.cover(part, DIRTY.debris(1, 3, (250.0, 300.0), (1000.0, 1100.0)), (50, 60), size_nm)
+    DIRTY.cover(whole, 0.3, DIRTY.debris(1, 3, (-500.0, -250.0), (1500.0, 2250.0)), (-100, -50), size_nm)
+    DIRTY.cover(part, 0.3, DIRTY.debris(1, 3, (250.0, 300.0), (1000.0, 1100.0)), (50, 60), size_nm)
     assert np.array_equal(part, whole[150:300, 110:270])
     assert whole.max() == pytest.approx(0.3) and whole.min() == pytest.approx(0.1)
     area_um2 = (whole > 0.2).sum() * 25e-6

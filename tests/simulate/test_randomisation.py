@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neuropil.simulate.detector import resin_grey_of
+from neuropil.simulate.detector import grey_of, resin_grey_of
 from neuropil.simulate.materials import load_materials
 from neuropil.simulate.microscope import FibSem
 from neuropil.simulate.randomisation import RandomisedProfile, Range, load_any_profile, profile_inputs
@@ -26,9 +26,7 @@ def test_the_shipped_one_draws_within_its_ranges(randomised: RandomisedProfile) 
         microscope = profile.microscope
         assert isinstance(microscope, FibSem)
         assert 165 <= resin_grey_of(microscope) <= 245
-        membrane = profile.stained(load_materials())["membrane"].backscatter(microscope.landing_energy_kev)
-        electrons = microscope.dose_e_per_px * microscope.collection_efficiency * membrane
-        assert -60.1 <= microscope.offset_grey + microscope.gain_grey_per_electron * electrons <= 90.1
+        assert -60.1 <= grey_of(profile.stained(load_materials())["membrane"], microscope) <= 90.1
     fractions = {profile.stains["psd"].fraction / profile.stains["membrane"].fraction for profile in drawn}
     assert len(fractions) == 30
 
