@@ -13,15 +13,14 @@ Three properties follow, and the block's certificates check them afterwards:
   apart, because D_j - D_i has slope two at most.
 """
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 import numba
 import numpy as np
 import numpy.typing as npt
+
+from .threads import in_slabs
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -121,19 +120,34 @@ def _nodes_within(
     return i0, i1, j0, j1, k0, k1
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True, inline="always")
+def _middle_and_half(cone: FloatArray) -> tuple[float, float, float, float]:
+    """The middle of a cone's axis, and how far from it the cone's surface lies at most."""
+    x, y, z = 0.5 * (cone[0] + cone[3]), 0.5 * (cone[1] + cone[4]), 0.5 * (cone[2] + cone[5])
+    half = 0.5 * np.sqrt((cone[3] - cone[0]) ** 2 + (cone[4] - cone[1]) ** 2 + (cone[5] - cone[2]) ** 2)
+    return x, y, z, half + max(cone[6], cone[7])
+
+
+@numba.njit(cache=True, nogil=True)
 def lower_to_cones(field: FloatArray, origin: FloatArray, spacing: float, cones: FloatArray, reach: float) -> None:
     """field[x, y, z] = min(field, distance to any cone), on the nodes within reach (µm) of a cone's surface."""
     for c in range(cones.shape[0]):
         cone = cones[c]
         wide = reach + max(cone[6], cone[7])
         i0, i1, j0, j1, k0, k1 = _nodes_within(cone, wide, origin, spacing, field.shape)
+        mx, my, mz, half = _middle_and_half(cone)
         for i in range(i0, i1 + 1):
+            x = origin[0] + i * spacing
             for j in range(j0, j1 + 1):
+                y = origin[1] + j * spacing
+                across2 = (x - mx) ** 2 + (y - my) ** 2
                 for k in range(k0, k1 + 1):
-                    d = round_cone_distance(
-                        origin[0] + i * spacing, origin[1] + j * spacing, origin[2] + k * spacing, cone
-                    )
+                    z = origin[2] + k * spacing
+                    # Most nodes are nearer to what is there already than they can be to this cone.
+                    known = field[i, j, k] + half
+                    if known <= 0 or across2 + (z - mz) ** 2 >= known * known:
+                        continue
+                    d = round_cone_distance(x, y, z, cone)
                     if d < field[i, j, k]:
                         field[i, j, k] = d
 
@@ -277,14 +291,14 @@ def _arrive(
         cone = cones[c]
         wide = reach + max(cone[6], cone[7])
         i0, i1, j0, j1, k0, k1 = _nodes_within(moved[c], WARPED_REACH * wide, origin, spacing, shape)
-        x, y, z = 0.5 * (cone[0] + cone[3]), 0.5 * (cone[1] + cone[4]), 0.5 * (cone[2] + cone[5])
-        half = 0.5 * np.sqrt((cone[3] - cone[0]) ** 2 + (cone[4] - cone[1]) ** 2 + (cone[5] - cone[2]) ** 2)
-        far2 = (wide + half) ** 2
+        x, y, z, half = _middle_and_half(cone)
         for i in range(max(i0, first), min(i1, stop - 1) + 1):
             for j in range(j0, j1 + 1):
                 for k in range(k0, k1 + 1):
                     px, py, pz = positions[i, j, k, 0], positions[i, j, k, 1], positions[i, j, k, 2]
-                    if (px - x) ** 2 + (py - y) ** 2 + (pz - z) ** 2 > far2:
+                    # One that cannot be among the first three need not be worked out.
+                    known = min(time[RANKS - 1, i, j, k], reach) + half
+                    if known <= 0 or (px - x) ** 2 + (py - y) ** 2 + (pz - z) ** 2 >= known * known:
                         continue
                     d = round_cone_distance(px, py, pz, cone)
                     if d < reach and insert_arrival(time, cell, i, j, k, d, cone_cell[c]):
@@ -318,23 +332,6 @@ def earliest_arrivals(
 
     in_slabs(slab, grid.shape[0])
     return arrivals
-
-
-def processors() -> int:
-    """How many threads the kernels of this folder use: one in a worker that is told to keep to one."""
-    asked = int(os.environ.get("NUMBA_NUM_THREADS", "0") or 0)
-    return asked or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def in_slabs(work: Callable[[int, int], object], length: int, slabs_per_thread: int = 8) -> None:
-    """Call work(first, stop) for consecutive ranges that together are range(length), on all processors."""
-    threads = processors()
-    cuts = np.unique(np.linspace(0, length, threads * slabs_per_thread + 1).astype(int)).tolist()
-    if threads == 1:
-        work(0, length)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, cuts[:-1], cuts[1:]))
 
 
 @numba.njit(cache=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +12,7 @@ import numpy as np
 
 from neuropil.morphology.neuron_class import load_class
 
-from .arrival import Arrivals, FloatArray, Grid, earliest_arrivals, processors
+from .arrival import Arrivals, FloatArray, Grid, earliest_arrivals
 from .block_statistics import measure_block, membrane_gaps_nm
 from .certificate import certify_packing, largest_piece
 from .contents import Contents, Organelle, Solid, SynapseParts
@@ -26,6 +25,7 @@ from .organelle_certificate import separate
 from .parameters import TissueParameters
 from .polygonize import polygonize
 from .synapses import Synapse, find_synapses, widened
+from .threads import each
 from .warp import Warp
 
 # Membranes undulate on these scales (µm); set by eye on the EPFL CA1 slices.
@@ -151,9 +151,8 @@ def build_block(parameters: TissueParameters, rng: np.random.Generator) -> Tissu
             )  # fmt: skip
             return own
 
-        with ThreadPoolExecutor(processors()) as pool:
-            for own in pool.map(fill, cells):
-                contents.append(own)
+        for own in each(fill, cells):
+            contents.append(own)
         contents.drop_half_synapses()
         synapses = [s for s in synapses if s.id in contents.synapses]
     with watch.stage("organelle certificate"):
@@ -204,8 +203,7 @@ def mesh_cells(
             return None
         return Cell(index + 1, laid[index].kind, laid[index].skeleton, *surface), share < 1 or largest is not depth
 
-    with ThreadPoolExecutor(processors()) as pool:
-        meshed = [found for found in pool.map(mesh, range(len(laid))) if found is not None]
+    meshed = [found for found in each(mesh, range(len(laid))) if found is not None]
     cells = [cell for cell, _ in meshed]
     in_pieces = {cell.id for cell, left_slivers in meshed if left_slivers}
     return cells, in_pieces

@@ -12,7 +12,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from .arrival import FloatArray, in_slabs
+from .arrival import FloatArray
+from .threads import in_slabs
 
 IntArray = npt.NDArray[np.integer]
 
@@ -97,9 +98,9 @@ def _slab_clearance(
     best = reach
     crossing = np.empty((MOST_CROSSINGS, 2), np.int64)
     crossings = 0
-    corners = np.empty((64, 3, 3))
+    one, other, normal = np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
+    whose = np.empty(64, np.int64)
     boxes = np.empty((64, 2, 3))
-    normals = np.empty((64, 3))
     for at in range((stop - first) * shape[1] * shape[2]):
         count = start[at + 1] - start[at]
         if count < 2:
@@ -109,31 +110,37 @@ def _slab_clearance(
             mixed = mixed or owner[entries[start[at] + n]] != owner[entries[start[at]]]
         if not mixed:
             continue
-        if count > corners.shape[0]:
-            corners, boxes, normals = np.empty((2 * count, 3, 3)), np.empty((2 * count, 2, 3)), np.empty((2 * count, 3))
+        if count > whose.shape[0]:
+            whose, boxes = np.empty(2 * count, np.int64), np.empty((2 * count, 2, 3))
+        here = entries[start[at] : start[at + 1]]
         for n in range(count):
-            face = faces[entries[start[at] + n]]
-            for c in range(3):
-                for d in range(3):
-                    corners[n, c, d] = vertices[face[c], d]
+            whose[n] = owner[here[n]]
+            a, b, c = faces[here[n], 0], faces[here[n], 1], faces[here[n], 2]
             for d in range(3):
-                boxes[n, 0, d] = min(corners[n, 0, d], min(corners[n, 1, d], corners[n, 2, d]))
-                boxes[n, 1, d] = max(corners[n, 0, d], max(corners[n, 1, d], corners[n, 2, d]))
-            _unit_normal(corners[n], normals[n])
+                boxes[n, 0, d] = min(vertices[a, d], min(vertices[b, d], vertices[c, d]))
+                boxes[n, 1, d] = max(vertices[a, d], max(vertices[b, d], vertices[c, d]))
+        bin_of = (first + at // (shape[1] * shape[2]), (at // shape[2]) % shape[1], at % shape[2])
         for n in range(count):
             for m in range(n):
-                one, other = owner[entries[start[at] + n]], owner[entries[start[at] + m]]
-                if one == other or _box_gap2(boxes[n], boxes[m]) > best * best:
+                if whose[n] == whose[m] or _box_gap2(boxes[n], boxes[m]) > best * best:
                     continue
-                if _beside(corners[n], normals[n], corners[m], best) or _beside(
-                    corners[m], normals[m], corners[n], best
-                ):
+                if not _first_shared(boxes[n], boxes[m], 0.5 * reach, low, first, bin_of):
                     continue
-                distance = triangle_distance(corners[n], corners[m])
+                for c in range(3):
+                    for d in range(3):
+                        one[c, d] = vertices[faces[here[n], c], d]
+                        other[c, d] = vertices[faces[here[m], c], d]
+                _unit_normal(one, normal)
+                if _beside(one, normal, other, best):
+                    continue
+                _unit_normal(other, normal)
+                if _beside(other, normal, one, best):
+                    continue
+                distance = triangle_distance(one, other)
                 if distance < best:
                     best = distance
                 if distance == 0 and crossings < MOST_CROSSINGS:
-                    crossing[crossings, 0], crossing[crossings, 1] = one, other
+                    crossing[crossings, 0], crossing[crossings, 1] = whose[n], whose[m]
                     crossings += 1
     return best, crossing[:crossings].copy()
 
@@ -146,6 +153,18 @@ def _box_gap2(one: FloatArray, other: FloatArray) -> float:
         if gap > 0:
             total += gap * gap
     return total
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _first_shared(
+    one: FloatArray, other: FloatArray, margin: float, low: FloatArray, first: int, bin_of: tuple[int, int, int]
+) -> bool:
+    """Whether this is the first bin that two triangles share: they need comparing in no other."""
+    for d in range(3):
+        at = int((max(one[0, d], other[0, d]) - margin - low[d]) / BIN_UM)
+        if (max(at, first) if d == 0 else at) != bin_of[d]:
+            return False
+    return True
 
 
 @numba.njit(cache=True, nogil=True)

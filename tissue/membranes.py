@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from .arrival import FAR_UM, Arrivals, FloatArray, Grid, in_slabs, insert_arrival
+from .arrival import FAR_UM, Arrivals, FloatArray, Grid, insert_arrival
+from .threads import in_slabs
 
 IntArray = npt.NDArray[np.integer]
 
