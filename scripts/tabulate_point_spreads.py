@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from neuropil.simulate.backscatter import stained_resin
 from neuropil.simulate.monte_carlo import Medium
 from neuropil.simulate.monte_carlo_origin import SignalOrigin, signal_origin
+from neuropil.simulate.point_spread import LAYERS
 
 ROOT = Path(__file__).resolve().parent.parent
 ENERGIES_KEV = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0)
@@ -44,6 +46,17 @@ def cumulative(histogram: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(np.clip(running, 0.0, 1.0), axis=-1)
 
 
+def by_depth(contrast: np.ndarray) -> np.ndarray:
+    """Running shares over distance (filters, layers, n + 1) of each of LAYERS, from histograms (filters, depths, n)."""
+    running = cumulative(contrast.sum(axis=2))
+    layers = []
+    for low, high in pairwise(LAYERS):
+        inside = np.diff(np.clip(running, low, high), axis=1)
+        share = inside / np.maximum(np.diff(running, axis=1), 1e-9)
+        layers.append(cumulative((share[..., None] * contrast).sum(axis=1)))
+    return np.stack(layers, axis=1)
+
+
 def row(energy_kev: float, electrons: int) -> dict[str, np.ndarray]:
     """One energy's columns, filters first."""
     found = origins(energy_kev, electrons)
@@ -52,7 +65,7 @@ def row(energy_kev: float, electrons: int) -> dict[str, np.ndarray]:
         "detected": [o.detected for o in found],
         "contrast": [o.contrast.sum(axis=(1, 2)) for o in found],
         "depth": [cumulative(o.contrast.sum(axis=2)) for o in found],
-        "distance": [cumulative(o.contrast.sum(axis=1)) for o in found],
+        "distance": [by_depth(o.contrast) for o in found],
         "deepest": [cumulative(o.deepest) for o in found],
     }
     return {name: np.concatenate(parts) for name, parts in columns.items()}

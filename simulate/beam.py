@@ -32,7 +32,7 @@ def mix_depths(
 
 @numba.njit(cache=True, nogil=True)
 def spread_beam(face: Plane, margin: int, kernel_y: Plane, kernel_x: Plane, out: Plane) -> None:
-    """What a beam without width gathers at each pixel of a face between its margins, the kernels being centred."""
+    """Adds to `out` what a beam without width gathers from a face between its margins, the kernels being centred."""
     height, width = face.shape[0], face.shape[1] - 2 * margin
     reach_y, reach_x = kernel_y.shape[0] // 2, kernel_x.shape[0] // 2
     gathered = np.empty(face.shape[1], np.float32)
@@ -43,7 +43,6 @@ def spread_beam(face: Plane, margin: int, kernel_y: Plane, kernel_x: Plane, out:
             for i in range(face.shape[1]):
                 gathered[i] += weight * source[i]
         line = out[j, margin : margin + width]
-        line[:] = np.float32(0.0)
         for k in range(kernel_x.shape[0]):
             weight, shifted = kernel_x[k], gathered[margin - reach_x + k : margin - reach_x + k + width]
             for i in range(width):

@@ -35,7 +35,7 @@ from .hash_noise import (
 )
 from .materials import COMPOUND_DENSITY_G_CM3, COMPOUNDS, STAINS, Material, MaterialTable, cell_deviate
 from .microscope import FibSem, SbfSem
-from .point_spread import FWHM_PER_SIGMA
+from .point_spread import FWHM_PER_SIGMA, LAYERS
 
 Kernel = npt.NDArray[np.float32]
 
@@ -141,10 +141,15 @@ class DifferentiableFibSem:
         """Mean number of electrons detected in each voxel, float32 (z, y, x)."""
         share, size_nm = p.energy_filter_share, self._size_nm
         signal = self._signal(p, share)[None, None]
-        signal = _blurred(signal, *_filtered(self._microscope, share, lambda of: of.depth_kernel(size_nm[0])), axis=0)
-        for axis in (1, 2):
-            beam = _filtered(self._microscope, share, partial(_beam_spread, voxel_nm=size_nm[axis]))
-            signal = _blurred(signal, *beam, axis)
+        layers = []
+        for layer in range(len(LAYERS) - 1):
+            of_depth = partial(_depth, layer=layer, voxel_nm=size_nm[0])
+            spread = _blurred(signal, *_filtered(self._microscope, share, of_depth), axis=0)
+            for axis in (1, 2):
+                beam = _filtered(self._microscope, share, partial(_beam_spread, layer=layer, voxel_nm=size_nm[axis]))
+                spread = _blurred(spread, *beam, axis)
+            layers.append(spread)
+        signal = torch.stack(layers).sum(dim=0)
         for axis in (1, 2):
             spot = _gaussian(p.lateral_fwhm_nm[axis - 1], size_nm[axis])
             signal = _blurred(signal, spot, -(spot.numel() // 2), axis)
@@ -335,8 +340,13 @@ def _gaussian(fwhm_nm: Tensor, voxel_nm: float) -> Tensor:
     return weights / weights.sum()
 
 
-def _beam_spread(microscope: FibSem | SbfSem, voxel_nm: float) -> tuple[Kernel, int]:
-    kernel = microscope.beam_spread_kernel(voxel_nm)
+def _depth(microscope: FibSem | SbfSem, layer: int, voxel_nm: float) -> tuple[Kernel, int]:
+    kernels, first = microscope.depth_kernel(voxel_nm)
+    return kernels[layer], first
+
+
+def _beam_spread(microscope: FibSem | SbfSem, layer: int, voxel_nm: float) -> tuple[Kernel, int]:
+    kernel = microscope.beam_spread_kernels(voxel_nm)[layer]
     return kernel, -(kernel.size // 2)
 
 

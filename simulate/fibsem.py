@@ -8,7 +8,7 @@ work on it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -153,14 +153,14 @@ def blur_reach(microscope: FibSem | SbfSem, voxel_size_nm: Triple) -> tuple[int,
     """How many voxels (z, y, x) away materials still change a voxel's grey: the margin a tile needs."""
     kernel, first = microscope.depth_kernel(voxel_size_nm[0])
     reach_y, reach_x = (
-        optical + microscope.beam_spread_kernel(size).size // 2
+        optical + max(kernel.size for kernel in microscope.beam_spread_kernels(size)) // 2
         for optical, size in zip(_optical_reach(microscope, voxel_size_nm), voxel_size_nm[1:], strict=True)
     )
     resampled = gaussian_kernel(microscope.resampling_fwhm_px, 1.0).size // 2
     reach_y += resampled
     reach_x += resampled + memory_length(microscope.dwell_correlation) - 1
     reach_x += memory_length(microscope.charging.decay(voxel_size_nm[2])) - 1
-    return max(-first, kernel.size - 1 + first), reach_y, reach_x
+    return max(-first, kernel.shape[1] - 1 + first), reach_y, reach_x
 
 
 def _spot(
@@ -220,6 +220,29 @@ def sampled_artefacts(
     return sampled
 
 
+@dataclass(frozen=True)
+class _Layer:
+    """Depths whose signal spreads alike: which of the depth kernel's taps, their weights, and the spread."""
+
+    taps: npt.NDArray[np.int64]
+    weights: Plane
+    kernel_y: Plane
+    kernel_x: Plane
+
+
+def _layers(weights: Plane, kernels_y: Sequence[Plane], kernels_x: Sequence[Plane]) -> list[_Layer]:
+    """Layers from the depth kernel (layers, taps); those without spread are one, and what has no weight is left out."""
+    sharp = [k for k in range(len(weights)) if kernels_y[k].size == kernels_x[k].size == 1]
+    groups = [sharp, *([k] for k in range(len(weights)) if k not in sharp)]
+    found = []
+    for group in groups:
+        mixed = weights[group].sum(axis=0)
+        taps = np.flatnonzero(mixed)
+        if taps.size:
+            found.append(_Layer(taps, mixed[taps], kernels_y[group[0]], kernels_x[group[0]]))
+    return found
+
+
 class _BlockFace:
     """One block before one microscope; slices may be asked for by several threads."""
 
@@ -245,14 +268,16 @@ class _BlockFace:
         self._response = response(microscope.landing_energy_kev, microscope.energy_filter_share)
         self._columns = stain_columns(table, *shares_of(table, self._response))
         self._bilayer = table["membrane"].id
-        self._depth_weights, self._first_tap = microscope.depth_kernel(self._size_nm[0])
+        depth_weights, self._first_tap = microscope.depth_kernel(self._size_nm[0])
+        self._taps = depth_weights.shape[1]
+        self._layers = _layers(depth_weights, *(microscope.beam_spread_kernels(size) for size in self._size_nm[1:]))
         self._grains = [
             SmoothNoise(sub_key(key, name), length, self._size_nm, self._first, self.shape[1:])
             for name, length in (("fine grain", table.fine_grain_nm), ("coarse grain", table.coarse_grain_nm))
         ]
         self._cut = _cut_of(microscope, self._response, key, self._size_nm, self._first, self.shape[1:])
-        self._beam = [microscope.beam_spread_kernel(size) for size in self._size_nm[1:]]
-        self._margin = max(_optical_reach(microscope, self._size_nm)[1], self._beam[1].size // 2) + 1
+        widest = max(layer.kernel_x.size for layer in self._layers) // 2
+        self._margin = max(_optical_reach(microscope, self._size_nm)[1], widest) + 1
 
     def expose(self, use: Callable[[int, Plane, Tiling], object]) -> None:
         """Calls use(index, signal, tiling) for every slice, in any order and from several threads.
@@ -262,7 +287,7 @@ class _BlockFace:
         """
         threads = numba.config.NUMBA_NUM_THREADS
         depth, step = self.shape[0], threads * _SLICES_AT_A_TIME
-        taps = np.arange(self._first_tap, self._first_tap + self._depth_weights.size)
+        taps = np.arange(self._first_tap, self._first_tap + self._taps)
         ring = np.empty((min(step + taps.size - 1, depth), *self.shape[1:]), np.float32)
         known = 0
         with ThreadPoolExecutor(threads) as pool:
@@ -302,16 +327,16 @@ class _BlockFace:
         charging, decay = microscope.charging, microscope.charging.decay(size_nm[2])
         neutral = np.float32(self._response.share_at(charging.neutral_backscatter))
         per_signal = np.float32(charging.strength / (self._response.slope * charging.neutral_backscatter))
-        face, other = (np.empty((height, width + 2 * margin), np.float32) for _ in range(2))
+        face, mixed = (np.empty((height, width + 2 * margin), np.float32) for _ in range(2))
         signal = np.empty((height, width), np.float32)
         for index in run:
             z = self._first[0] + index
             places = np.clip(index + taps, 0, depth - 1) % len(ring)
-            mix_depths(ring, places, self._depth_weights, margin, face)
-            if max(kernel.size for kernel in self._beam) > 1:
-                extend_lines(face, margin)
-                spread_beam(face, margin, *self._beam, other)
-                face, other = other, face
+            face[:, margin : margin + width] = 0.0
+            for layer in self._layers:
+                mix_depths(ring, places[layer.taps], layer.weights, margin, mixed)
+                extend_lines(mixed, margin)
+                spread_beam(mixed, margin, layer.kernel_y, layer.kernel_x, face)
             self._cut(face[:, margin : margin + width], index)
             extend_lines(face, margin)
             tiling = microscope.mosaic.tiling(scan_key, z, self._first[1:], (height, width), size_nm[1:])

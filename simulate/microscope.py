@@ -13,7 +13,7 @@ from .curtaining import Curtaining
 from .focus import Focus
 from .knife import Knife
 from .mosaic import Mosaic
-from .point_spread import beam_spread_kernel, escape_depth_kernel, spread_table
+from .point_spread import beam_spread_kernels, escape_depth_kernel, spread_table
 from .scan import Scan
 
 NotNegative = Annotated[float, Field(ge=0.0)]
@@ -79,12 +79,12 @@ class BlockFaceSem(BaseModel):
         return spread_table().at(self.landing_energy_kev, self.energy_filter_share).mean_depth_nm()
 
     def depth_kernel(self, voxel_nm: float) -> tuple[npt.NDArray[np.float32], int]:
-        """Shares of the signal over slices of this thickness, and the offset of the first from the slice imaged."""
+        """Shares of the signal over slices of this thickness by layer, and the offset of the first from the imaged."""
         return escape_depth_kernel(self.landing_energy_kev, self.energy_filter_share, voxel_nm)
 
-    def beam_spread_kernel(self, voxel_nm: float) -> npt.NDArray[np.float32]:
-        """Shares of the signal over voxels along y or x that a beam without width gathers from, (2r + 1,)."""
-        return beam_spread_kernel(self.landing_energy_kev, self.energy_filter_share, voxel_nm)
+    def beam_spread_kernels(self, voxel_nm: float) -> tuple[npt.NDArray[np.float32], ...]:
+        """Shares of each layer's signal over voxels along y or x that a beam without width gathers from, (2r + 1,)."""
+        return beam_spread_kernels(self.landing_energy_kev, self.energy_filter_share, voxel_nm)
 
 
 class FibSem(BlockFaceSem):

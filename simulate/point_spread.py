@@ -1,4 +1,4 @@
-"""Where the electrons of one pixel come from: separable blur kernels in the plane and down the depth.
+"""Where the electrons of one pixel come from: for each of a few layers, blur kernels in the plane and down the depth.
 
 What the beam itself adds is tabulated by Monte Carlo (`SpreadTable`, assets/point_spreads, made by
 scripts/tabulate_point_spreads.py): how the contrast of stain spreads over depth and distance in stained resin.
@@ -10,6 +10,7 @@ import functools
 import math
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+# Shares of the contrast, from the face down, between which it is taken to spread alike at any depth.
+LAYERS = (0.0, 0.05, 0.15, 0.4, 1.0)
 
 
 def gaussian_kernel(fwhm_nm: float, voxel_nm: float) -> npt.NDArray[np.float32]:
@@ -40,7 +44,9 @@ class Spread:
     detected: float  # share of the landed electrons that leave with the filter's energy or more
     contrast: float  # change of that share per unit of stain fraction
     depth: Floats  # running share of the contrast at even depths from 0 to the reach, (n + 1,)
-    distance: Floats  # the same at distances 2 reach (k/n)² from the beam along x (or y), both sides together
+    # The same at distances 2 reach (k/n)² from the beam along x (or y), both sides together, for each of LAYERS,
+    # (layers, n + 1): contrast from near the face comes from near the beam.
+    distance: Floats
     deepest: Floats  # running share of the detected electrons by the greatest depth they reached, as `depth`
 
     @property
@@ -51,7 +57,7 @@ class Spread:
     @property
     def distances_nm(self) -> Floats:
         """The distances of `distance`."""
-        return 2.0 * self.reach_nm * np.linspace(0.0, 1.0, self.distance.size) ** 2
+        return 2.0 * self.reach_nm * np.linspace(0.0, 1.0, self.distance.shape[1]) ** 2
 
     def mean_depth_nm(self) -> float:
         """Mean depth of the contrast."""
@@ -63,7 +69,8 @@ class Spread:
 
     def distance_within_nm(self, share: float) -> float:
         """Half-width of the strip about the beam that this share of the contrast comes from."""
-        return float(np.interp(share, self.distance, self.distances_nm))
+        together = np.diff(LAYERS) @ self.distance
+        return float(np.interp(share, together, self.distances_nm))
 
     def blended(self, other: Spread, weight: float) -> Spread:
         """This spread (weight 0) and another (1) mixed: their scales by logarithm, their shapes linearly."""
@@ -133,7 +140,7 @@ def _plain(value: Floats) -> Any:
 def escape_depth_kernel(
     landing_energy_kev: float, energy_filter_share: float, voxel_nm: float
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Shares of the contrast over slices (sum 1), and the offset of the first of them from the slice imaged.
+    """Shares of the contrast over slices by layer (layers, slices), sum 1, and the first slice from the one imaged.
 
     energy_filter_share: the lowest energy detected over the landing energy, 0 to 0.98. A slice is registered to the
     mean depth of its contrast: its surface lies that depth above the centre of its voxels, so what a slice shows is
@@ -144,21 +151,24 @@ def escape_depth_kernel(
     first = math.floor(0.5 - mean_nm / voxel_nm)
     last = max(first, math.ceil((spread.depth_within_nm(0.99) - mean_nm) / voxel_nm - 0.5))
     edges_nm = (np.arange(first, last + 2) - 0.5) * voxel_nm + mean_nm
-    weights = np.diff(np.interp(edges_nm, spread.depths_nm, spread.depth))
+    above = np.interp(edges_nm, spread.depths_nm, spread.depth)
+    weights = np.stack([np.diff(np.clip(above, low, high)) for low, high in pairwise(LAYERS)])
     return np.asarray(weights / weights.sum(), dtype=np.float32), first
 
 
-def beam_spread_kernel(
+def beam_spread_kernels(
     landing_energy_kev: float, energy_filter_share: float, voxel_nm: float
-) -> npt.NDArray[np.float32]:
-    """Shares of the contrast over voxels along x (or y) of a beam without width, shape (2r + 1,), sum 1.
+) -> tuple[npt.NDArray[np.float32], ...]:
+    """Shares of a layer's contrast over voxels along x (or y) of a beam without width, (2r + 1,) of sum 1 for each.
 
     A sharp peak with wide tails, cut where 1 % of the signal is left; the spot's own Gaussian comes on top.
     """
     spread = spread_table().at(landing_energy_kev, energy_filter_share)
-    radius = max(0, math.ceil(spread.distance_within_nm(0.99) / voxel_nm - 0.5))
-    edges_nm = (np.arange(radius + 1) + 0.5) * voxel_nm
-    within = np.interp(edges_nm, spread.distances_nm, spread.distance)
-    half = 0.5 * np.diff(within)
-    weights = np.concatenate((half[::-1], within[:1], half))
-    return np.asarray(weights / weights.sum(), dtype=np.float32)
+    kernels = []
+    for distance in spread.distance:
+        radius = max(0, math.ceil(float(np.interp(0.99, distance, spread.distances_nm)) / voxel_nm - 0.5))
+        within = np.interp((np.arange(radius + 1) + 0.5) * voxel_nm, spread.distances_nm, distance)
+        half = 0.5 * np.diff(within)
+        weights = np.concatenate((half[::-1], within[:1], half))
+        kernels.append(np.asarray(weights / weights.sum(), dtype=np.float32))
+    return tuple(kernels)

@@ -136,8 +136,8 @@ def plain_image(block: Block, table: MaterialTable, through: FibSem, slab: int =
     depth, height, width = block["materials"].shape
     nm = np.array(VOXEL_NM[1:])
     kernel, first = through.depth_kernel(VOXEL_NM[0])
-    before, after = -first, kernel.size - 1 + first
-    beam = through.beam_spread_kernel(VOXEL_NM[1])
+    before, after = -first, kernel.shape[1] - 1 + first
+    beams = through.beam_spread_kernels(VOXEL_NM[1])
     answer = response(through.landing_energy_kev, through.energy_filter_share)
     scan, focus, charging, mosaic = through.scan, through.focus, through.charging, through.mosaic
     current, gain, offset = (
@@ -158,9 +158,12 @@ def plain_image(block: Block, table: MaterialTable, through: FibSem, slab: int =
         high = min(low + slab, depth)
         top, bottom = max(low - before, 0), min(high + after, depth)
         shown = _signal({n: array[top:bottom] for n, array in block.items()}, table, answer, rng)
-        shown = ndimage.correlate1d(shown, kernel, axis=0, mode="nearest", origin=-(kernel.size // 2 + first))
-        for axis in (1, 2):
-            shown = ndimage.correlate1d(shown, beam, axis=axis, mode="nearest")
+        there, shown = shown, np.zeros_like(shown)
+        for weights, beam in zip(kernel, beams, strict=True):
+            layer = ndimage.correlate1d(there, weights, axis=0, mode="nearest", origin=-(weights.size // 2 + first))
+            for axis in (1, 2):
+                layer = ndimage.correlate1d(layer, beam, axis=axis, mode="nearest")
+            shown += layer
         shown = shown[low - top : high - top]
         rough = _smooth_noise(rng, (high - low, 8, width), (streak.length_slices, 2.0, streak.width_nm / nm[1]))
         shown *= 1 + streak.contrast * ndimage.zoom(rough, (1, height / 8, 1), order=1)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from neuropil.simulate.point_spread import (
-    beam_spread_kernel,
+    LAYERS,
+    beam_spread_kernels,
     escape_depth_kernel,
     gaussian_kernel,
     spread_table,
@@ -32,7 +33,9 @@ def test_no_blur_is_one_tap() -> None:
 @pytest.mark.parametrize(("energy_kev", "share"), [(1.0, 0.0), (1.7, 0.77), (2.0, 0.95), (5.0, 0.98), (30.0, 0.5)])
 def test_escape_depth_has_its_mean_at_the_slice(energy_kev: float, share: float) -> None:
     for voxel_nm in (2.0, 8.0):
-        kernel, first = escape_depth_kernel(energy_kev, share, voxel_nm)
+        kernels, first = escape_depth_kernel(energy_kev, share, voxel_nm)
+        assert kernels.sum(axis=1) == pytest.approx(np.diff(LAYERS), abs=0.02)
+        kernel = kernels.sum(axis=0)
         spread = spread_table().at(energy_kev, share)
         place = (np.arange(kernel.size) + first) * voxel_nm
         assert kernel.sum() == pytest.approx(1.0, abs=1e-6)
@@ -59,7 +62,11 @@ def test_contrast_comes_from_about_as_deep_as_detected_electrons_were() -> None:
 
 
 def test_beam_spread_is_symmetric_and_narrows_with_the_filter() -> None:
-    wide, narrow = beam_spread_kernel(5.0, 0.0, 4.0), beam_spread_kernel(5.0, 0.9, 4.0)
+    *layers, wide = beam_spread_kernels(5.0, 0.0, 4.0)
+    narrow = beam_spread_kernels(5.0, 0.9, 4.0)[-1]
+    # What comes from deeper comes from a wider place.
+    peaks = [kernel.max() for kernel in (*layers, wide)]
+    assert peaks == sorted(peaks, reverse=True)
     assert wide.sum() == pytest.approx(1.0, abs=1e-6)
     assert (wide == wide[::-1]).all()
     assert narrow.max() > 2.0 * wide.max()
@@ -79,4 +86,4 @@ def test_what_the_table_does_not_hold_is_refused() -> None:
     with pytest.raises(ValueError, match=r"landing_energy_kev is 40; the Monte Carlo table holds 0\.5 to 30 keV"):
         escape_depth_kernel(40.0, 0.0, 5.0)
     with pytest.raises(ValueError, match=r"energy_filter_share is 0\.99; the Monte Carlo table holds 0 to 0\.98"):
-        beam_spread_kernel(2.0, 0.99, 5.0)
+        beam_spread_kernels(2.0, 0.99, 5.0)
