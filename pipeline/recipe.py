@@ -36,11 +36,12 @@ class RealSlices(BaseModel):
 
 
 class Patches(BaseModel):
-    """What a network sees in training: squares cut from the blocks, and how they are varied."""
+    """What a network sees in training: squares or cubes cut from the blocks, and how they are varied."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     patch_px: int = Field(256, ge=32, le=2048)
+    depth_px: int | None = Field(None, ge=1, le=512, description="sections of a 3D patch, if not as many as patch_px")
     balanced: float = Field(0.5, ge=0, le=1, description="share of the patches that are aimed at a class")
     augmentation: Augmentation = Augmentation()
 

@@ -38,7 +38,8 @@ def train_on_blocks(recipe: Recipe, blocks: Sequence[Path], folder: Path) -> Non
 
     Raises ValueError where `folder` holds a training with other settings or blocks.
     """
-    volumes = [load_block(block) for block in blocks]
+    task = recipe.training.task
+    volumes = [load_block(block, instances=task.labels == "instances") for block in blocks]
     last = volumes[-1]
     kept = len(last.image) - max(1, round(len(last.image) * VALIDATION_SHARE))
     volumes[-1] = _slab(last, 0, kept)
@@ -49,6 +50,8 @@ def train_on_blocks(recipe: Recipe, blocks: Sequence[Path], folder: Path) -> Non
         spatial_dims=recipe.training.network.spatial_dims,
         balanced=patches.balanced,
         augmentation=patches.augmentation,
+        task=task,
+        depth_px=patches.depth_px,
     )
     if recipe.training.threads is None:
         use_fastest_threads()
@@ -58,5 +61,11 @@ def train_on_blocks(recipe: Recipe, blocks: Sequence[Path], folder: Path) -> Non
 
 def _slab(volume: LabelledVolume, first: int, last: int) -> LabelledVolume:
     """Slices first to last - 1."""
-    name = f"{volume.name}[{first}:{last}]"
-    return replace(volume, name=name, image=volume.image[first:last], bits=volume.bits[first:last])
+    name, cells = f"{volume.name}[{first}:{last}]", volume.instances
+    return replace(
+        volume,
+        name=name,
+        image=volume.image[first:last],
+        bits=volume.bits[first:last],
+        instances=None if cells is None else cells[first:last],
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,7 +17,7 @@ class Augmentation(BaseModel):
 
     Grey levels run from 0 to 1: contrast is a factor about 0.5, brightness is added, gamma is an exponent
     (log-uniform), noise is the standard deviation of white noise, blur the sigma in voxels. `zoom` is the
-    scale of the crop against the patch (2D only). Zoom, blur and noise come to `share` of the patches each.
+    scale of the crop against the patch. Zoom, blur and noise come to `share` of the patches each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,11 +31,11 @@ class Augmentation(BaseModel):
     zoom: Range = (0.8, 1.25)
     share: float = Field(default=0.3, ge=0, le=1)
 
-    def crop_px(self, patch_px: int, rng: np.random.Generator) -> int:
-        """Side of the square to cut out, which `resized` brings to `patch_px`."""
+    def scale(self, rng: np.random.Generator) -> float:
+        """How much larger than the patch the box to cut out is; `resized` brings it to the patch."""
         if self.zoom == (1.0, 1.0) or rng.random() >= self.share:
-            return patch_px
-        return max(1, round(patch_px * rng.uniform(*self.zoom)))
+            return 1.0
+        return float(rng.uniform(*self.zoom))
 
     def grey(self, image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """The image (any shape, 0 to 1) with other grey levels, of the same shape and type."""
@@ -53,16 +54,22 @@ NO_AUGMENTATION = Augmentation(
 )
 
 
-def resized(
-    image: NDArray[np.uint8], bits: NDArray[np.uint8], side_px: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Image and bit field (y, x), both uint8, brought to side_px²: linearly, and by nearest voxel."""
-    if image.shape == (side_px, side_px):
-        return image, bits
-    size = (side_px, side_px)
-    grey = Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.BILINEAR)
-    labels = Image.fromarray(np.ascontiguousarray(bits)).resize(size, Image.Resampling.NEAREST)
-    return np.asarray(grey), np.asarray(labels)
+def resized(image: NDArray[np.uint8], labels: NDArray, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray]:
+    """Image uint8 and labels of whole numbers, both (y, x) or (z, y, x), brought to `shape`: linearly (over areas where
+    sections shrink), and by nearest voxel."""
+    if image.shape == shape:
+        return image, labels
+    nearest = [((np.arange(n) + 0.5) * (old / n)).astype(int) for n, old in zip(shape, labels.shape, strict=True)]
+    return _linear(image, shape), labels[np.ix_(*nearest)]
+
+
+def _linear(image: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    if image.ndim == 2:
+        picture = Image.fromarray(np.ascontiguousarray(image))
+        return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+    grey = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None]
+    grey = torch.nn.functional.interpolate(grey, shape, mode="trilinear", align_corners=False)
+    return grey[0, 0].round().to(torch.uint8).numpy()
 
 
 def turned(image: NDArray, bits: NDArray, isotropic: bool, rng: np.random.Generator) -> tuple[NDArray, NDArray]:

@@ -14,11 +14,11 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from .networks import NETWORK_CLASSES, best_device, build_network
-from .settings import NetworkConfig
+from .settings import NetworkConfig, SemanticTask, Task
 
 WEIGHTS = Path("models/model.safetensors")
 METADATA = Path("configs/metadata.json")
@@ -30,8 +30,9 @@ UNSAFE = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".ts", ".joblib")
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network and what one must know to use it. `voxel_size_nm` is (z, y, x) of its training
-    images; a 2D network has seen sections of the last two. `record` says how it was trained."""
+    """A trained network and what one must know to use it. `classes` name its channels, `voxel_size_nm` is (z, y, x) of
+    its training images; a 2D network has seen sections of the last two. `record` says how it was trained, `task` what
+    it learnt, which says what its channels are good for."""
 
     network: torch.nn.Module
     config: NetworkConfig
@@ -40,6 +41,7 @@ class Model:
     name: str = "neuropil"
     patch_px: int = 256
     record: Mapping[str, Any] = field(default_factory=dict)
+    task: Task = field(default_factory=SemanticTask)
 
     @property
     def spatial_dims(self) -> int:
@@ -88,7 +90,9 @@ def read_bundle(folder: Path | str) -> Model:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / METADATA} does not give neuropil's voxel_size_nm and patch_px") from error
     name = str(metadata.get("name", folder.name))
-    return Model(network.to(best_device()).eval(), config, classes, (z, y, x), name, patch_px, ours.get("record", {}))
+    task = _task(ours.get("task"), classes, folder)
+    network = network.to(best_device()).eval()
+    return Model(network, config, classes, (z, y, x), name, patch_px, ours.get("record", {}), task)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -140,21 +144,34 @@ def _read_weights(folder: Path, sha256: str) -> dict[str, torch.Tensor]:
 
 def _network_config(definition: dict[str, Any], folder: Path) -> NetworkConfig:
     """The network a bundle asks for, if it is one of ours with plain numbers for arguments."""
-    arguments = dict(definition)
-    target = arguments.pop("_target_", None)
+    target = definition.get("_target_")
     if target not in NETWORK_CLASSES:
         raise ValueError(
             f"{folder / INFERENCE} asks for the network {target!r}; known are {', '.join(NETWORK_CLASSES)}"
         )
-    arguments.pop("out_channels", None)
-    kind = "shuffled_unet" if str(target).endswith("ShuffledUNet") else "basic_unet"
     try:
-        return NetworkConfig.model_validate({**arguments, "kind": kind})
+        return NetworkConfig.of_definition(definition)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(
             f"{folder / INFERENCE}: network_def {'.'.join(map(str, first['loc']))}: {first['msg']}"
         ) from error
+    except ValueError as error:
+        raise ValueError(f"{folder / INFERENCE}: {error}") from error
+
+
+def _task(given: object, channels: tuple[str, ...], folder: Path) -> Task:
+    """What the network was trained for; bundles of before there were tasks found classes."""
+    try:
+        task: Task = TypeAdapter(Task).validate_python(given or {"kind": "semantic", "classes": channels})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(
+            f"{folder / METADATA}: neuropil.task {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from error
+    if task.channels != channels:
+        raise ValueError(f"{folder / METADATA} names other channels in channel_def than its task has")
+    return task
 
 
 def _classes(metadata: dict[str, Any], folder: Path) -> tuple[str, ...]:
@@ -213,6 +230,7 @@ def _metadata(model: Model, sha256: str) -> dict[str, Any]:
         "neuropil": {
             "voxel_size_nm": list(model.voxel_size_nm),
             "patch_px": model.patch_px,
+            "task": model.task.model_dump(mode="json"),
             "weights_sha256": sha256,
             "record": dict(model.record),
         },

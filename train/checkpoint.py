@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ from safetensors import SafetensorError
 
 @dataclass
 class Checkpoint:
-    """Weights of the network and of its running average, the optimizer's state, and plain numbers."""
+    """Weights of the network and of its running average, the optimizer's state, plain numbers, and the average's
+    weights where it was best, if those are kept."""
 
     step: int
     network: dict[str, torch.Tensor]
     average: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     state: dict[str, Any]
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
@@ -33,6 +35,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     try:
         tensors = {f"network.{k}": v.contiguous() for k, v in checkpoint.network.items()}
         tensors |= {f"average.{k}": v.contiguous() for k, v in checkpoint.average.items()}
+        tensors |= {f"best.{k}": v.contiguous() for k, v in checkpoint.best.items()}
         safetensors.torch.save_file(tensors, str(temporary / "weights.safetensors"))
         torch.save(checkpoint.optimizer, temporary / "optimizer.pt")
         (temporary / "state.json").write_text(json.dumps({"step": checkpoint.step, **checkpoint.state}))
@@ -61,7 +64,8 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
         step = int(state.pop("step"))
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError, EOFError) as error:
         raise ValueError(f"the checkpoint {found[-1]} is damaged; remove it to start anew") from error
-    return Checkpoint(step, _part(tensors, "network."), _part(tensors, "average."), optimizer, state)
+    network, average, best = (_part(tensors, f"{part}.") for part in ("network", "average", "best"))
+    return Checkpoint(step, network, average, optimizer, state, best)
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

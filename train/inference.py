@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from neuropil.voxelize.volume import Volume
 
 from .bundle import Model
 from .networks import in_fast_layout
+from .rescaling import RescaledImage, first_needed, rescaled_slabs
 from .tiling import Slab, Tiling, blend
 
 # Beyond this factor between the voxel sizes of model and image, nothing looks as it did in training.
@@ -37,8 +39,8 @@ class InferenceSettings(BaseModel):
     threshold: float = Field(default=0.5, gt=0, lt=1)
     bf16: bool = True
 
-    def tiling(self, shape: tuple[int, int, int], spatial_dims: int, multiple: int) -> Tiling:
-        """Tiles for a volume (z, y, x), their sides multiples of what the network needs.
+    def tiling(self, shape: tuple[int, int, int], spatial_dims: int, multiple: int | Sequence[int]) -> Tiling:
+        """Tiles for a volume (z, y, x), their sides multiples of what the network needs, on all axes or on each.
 
         Raises ValueError if the overlap leaves no new voxels.
         """
@@ -46,7 +48,8 @@ class InferenceSettings(BaseModel):
         overlap = (64 if spatial_dims == 2 else 24) if self.overlap_px is None else self.overlap_px
         if overlap >= wanted:
             raise ValueError(f"overlap_px is {overlap}; it must be less than the tile's {wanted} voxels")
-        z, y, x = (_side(length, wanted, overlap, multiple) for length in shape)
+        multiples = (multiple,) * 3 if isinstance(multiple, int) else multiple
+        z, y, x = (_side(length, wanted, overlap, m) for length, m in zip(shape, multiples, strict=True))
         if spatial_dims == 2:
             return Tiling(shape, (1, y, x), (0, overlap, overlap))
         return Tiling(shape, (z, y, x), (overlap, overlap, overlap))
@@ -58,24 +61,32 @@ class Segmenter:
 
     network: torch.nn.Module
     spatial_dims: int
-    multiple: int
-    classes: int
+    multiples: tuple[int, int, int]
+    channels: int
     settings: InferenceSettings
+
+    def tiling(self, shape: tuple[int, int, int]) -> Tiling:
+        """How a volume of that shape (z, y, x) is cut."""
+        return self.settings.tiling(shape, self.spatial_dims, self.multiples)
 
     def slabs(
         self,
         image: NDArray,
         rng: np.random.Generator | None = None,
         done: Callable[[int], None] | None = None,
+        first: int = 0,
     ) -> Iterator[Slab]:
-        """Probabilities of a grey image (z, y, x), in slabs of sections, in bounded memory."""
-        tiling = self.settings.tiling(_shape3(image), self.spatial_dims, self.multiple)
+        """Probabilities of a grey image (z, y, x), in slabs of sections from `first` on, in bounded memory."""
         was_training = self.network.training
         self.network.eval()
         try:
-            yield from blend(image, tiling, self.classes, self._predict, rng, done)
+            yield from blend(image, self.tiling(_shape3(image)), self.channels, self._predict, rng, done, first)
         finally:
             self.network.train(was_training)
+
+    def whole(self, image: NDArray) -> NDArray[np.uint8]:
+        """Probabilities (c, z, y, x) of a grey image (z, y, x), all in memory."""
+        return np.concatenate([slab.probabilities for slab in self.slabs(image)], axis=1)
 
     def _predict(self, tile: NDArray) -> NDArray[np.uint8]:
         """Probabilities uint8 (c, z, y, x) of a grey tile (z, y, x).
@@ -123,12 +134,19 @@ def segment_slabs(
     settings: InferenceSettings | None = None,
     progress: Progress | None = None,
     rng: np.random.Generator | None = None,
+    first: int = 0,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """As `segment`, but gives (first section, masks (c, z, y, x)) as they come, to be written at once."""
+    """As `segment`, but gives (first section, masks (c, z, y, x)) as they come, to be written at once.
+
+    They begin with section `first`, as they would have come after the others.
+    """
     settings = settings or InferenceSettings()
     threshold = np.ceil(settings.threshold * 255)
-    for slab in probability_slabs(model, volume, settings, progress, rng):
-        yield slab.start, (slab.probabilities >= threshold).astype(np.uint8)
+    for slab in probability_slabs(model, volume, settings, progress, rng, first):
+        # In place, since a slab of a large volume takes gigabytes.
+        for section in slab.probabilities.swapaxes(0, 1):
+            section[:] = section >= threshold
+        yield slab.start, slab.probabilities
 
 
 def probability_slabs(
@@ -137,23 +155,25 @@ def probability_slabs(
     settings: InferenceSettings | None = None,
     progress: Progress | None = None,
     rng: np.random.Generator | None = None,
+    first: int = 0,
 ) -> Iterator[Slab]:
     """As `segment_slabs`, but the probabilities themselves, uint8 with 255 for certain."""
     settings = settings or InferenceSettings()
     check_fits(model, volume)
-    scale = _scale(model, volume)
-    segmenter = Segmenter(model.network, model.spatial_dims, model.config.multiple, len(model.classes), settings)
-    # A 2D model's sections are rescaled one at a time; a 3D model's volume as a whole.
-    depth = 1 if model.spatial_dims == 2 else volume.data.shape[0]
-    for start in range(0, volume.data.shape[0], depth) if scale else [0]:
-        image = volume.data[start : start + depth] if scale else volume.data
-        reached = _reporter(progress, segmenter, volume.data.shape, scale, start / volume.data.shape[0])
-        slabs = segmenter.slabs(_rescaled(image, scale) if scale else image, rng, reached)
-        if not scale:
-            yield from slabs
-            continue
-        whole = np.concatenate([s.probabilities for s in slabs], axis=1)
-        yield Slab(start, np.stack([_resized(channel, image.shape) for channel in whole]))
+    segmenter = Segmenter(model.network, model.spatial_dims, model.config.multiples, len(model.classes), settings)
+    shape, scale = volume.shape_zyx, _scale(model, volume)
+    # A rescaled image is no array, but it is sliced as one.
+    image = volume.data if scale is None else cast(NDArray, RescaledImage(volume.data, scale))
+    tiling = segmenter.tiling(_shape3(image))
+    total = len(tiling.starts(0)) * len(tiling.starts(1)) * len(tiling.starts(2))
+    needed = first_needed(first, shape[0], image.shape[0])
+    begin = max(start for start in tiling.starts(0) if start <= needed)
+    report = None if progress is None else lambda finished: progress(finished / total, "segmenting")
+    slabs = segmenter.slabs(image, rng, report, begin)
+    for slab in slabs if scale is None else rescaled_slabs(slabs, _shape3(image), shape):
+        skipped = max(0, first - slab.start)
+        if skipped < slab.probabilities.shape[1]:
+            yield Slab(slab.start + skipped, slab.probabilities[:, skipped:])
     if progress:
         progress(1.0, "segmented")
 
@@ -193,39 +213,6 @@ def _scale(model: Model, volume: Volume) -> tuple[float, float, float] | None:
     if all(abs(f - 1) <= SAME_SIZE for f in factors):
         return None
     return factors[0], factors[1], factors[2]
-
-
-def _rescaled(image: NDArray, scale: tuple[float, float, float]) -> NDArray:
-    z, y, x = (max(1, round(n * f)) for n, f in zip(image.shape, scale, strict=True))
-    return _resized(image, (z, y, x))
-
-
-def _resized(image: NDArray, shape: tuple[int, ...]) -> NDArray:
-    """The image (z, y, x) linearly brought to another number of voxels; area means where it shrinks."""
-    tensor = torch.from_numpy(np.ascontiguousarray(image, np.float32))
-    if image.shape[0] == shape[0]:
-        tensor = torch.nn.functional.interpolate(
-            tensor[:, None], shape[1:], mode="bilinear", antialias=True, align_corners=False
-        )[:, 0]
-    else:
-        tensor = torch.nn.functional.interpolate(tensor[None, None], shape, mode="trilinear", align_corners=False)[0, 0]
-    return tensor.round().numpy().astype(image.dtype)
-
-
-def _reporter(
-    progress: Progress | None,
-    segmenter: Segmenter,
-    shape: tuple[int, ...],
-    scale: tuple[float, float, float] | None,
-    begin: float,
-) -> Callable[[int], None] | None:
-    if progress is None:
-        return None
-    if scale:
-        return lambda finished: progress(begin, "segmenting")
-    tiling = segmenter.settings.tiling((shape[0], shape[1], shape[2]), segmenter.spatial_dims, segmenter.multiple)
-    total = len(tiling.starts(0)) * len(tiling.starts(1)) * len(tiling.starts(2))
-    return lambda finished: progress(finished / total, "segmenting")
 
 
 def _shape3(image: NDArray) -> tuple[int, int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from monai.networks.nets import BasicUNet
+from monai.networks.nets import BasicUNet, DynUNet
 from monai.networks.utils import pixelshuffle, pixelunshuffle
 from torch import nn
 
@@ -40,13 +40,14 @@ class ShuffledUNet(nn.Module):
 # What a bundle may ask for: nothing else is built from a bundle's files.
 NETWORK_CLASSES: Mapping[str, type[nn.Module]] = {
     "monai.networks.nets.BasicUNet": BasicUNet,
+    "monai.networks.nets.DynUNet": DynUNet,
     "neuropil.train.networks.ShuffledUNet": ShuffledUNet,
 }
 
 
-def build_network(config: NetworkConfig, classes: int) -> nn.Module:
-    """The network with fresh weights, drawn from torch's generator; one logit per class and voxel."""
-    arguments = config.definition(classes)
+def build_network(config: NetworkConfig, channels: int) -> nn.Module:
+    """The network with fresh weights, drawn from torch's generator; one logit per channel and voxel."""
+    arguments = config.definition(channels)
     network = NETWORK_CLASSES[arguments.pop("_target_")](**arguments)
     return network.to(memory_format=_memory_format(config.spatial_dims))  # type: ignore[call-overload]
 

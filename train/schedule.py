@@ -42,6 +42,11 @@ class Schedule:
         self.knots = [k for k in self.knots[:-1] if k[0] < step]
         self.knots += [here, (step + max(1, remaining), 1.0)]
 
+    def end(self, step: int) -> None:
+        """Be finished with the steps done at `step`."""
+        here = (step, self.progress(step))
+        self.knots = [*(k for k in self.knots if k[0] < step), here]
+
 
 def one_cycle(progress: float, largest: float) -> tuple[float, float]:
     """Learning rate and Adam's first momentum at `progress`: up along a cosine, then down a longer one."""

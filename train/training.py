@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import io
+import itertools
 import json
 import shutil
 import time
@@ -17,18 +18,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.tensorboard import SummaryWriter
 
 from .bundle import METADATA, Model, write_atomically, write_bundle
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from .classes import CLASS_NAMES, masks_from_bits
-from .dataset import Batch, SegmentationDataset
+from .dataset import Batch, PatchSource
 from .inference import InferenceSettings, Segmenter
 from .labelled_volume import LabelledVolume
-from .metrics import Counts, count_voxels
 from .networks import best_device, build_network, in_fast_layout
+from .pacing import affordable_steps, keep_to_time
+from .processes import Process, joined
 from .schedule import Schedule, crossed, one_cycle
 from .settings import TrainingConfig
+from .tasks import task_loss
+from .validation import validate
 
 Progress = Callable[[float, str], None]
 CHECKPOINTS = "checkpoints"
@@ -41,21 +45,22 @@ CURVE_POINTS = 50
 TRIAL_STEPS = 3
 # Part of the time budget after which trials end, however few they were.
 TRIAL_SHARE = 0.1
-# Fraction of the time budget kept for writing the model.
-RESERVE = 0.03
 # How often, in parts of the whole, a training with a time budget looks at the clock and plans anew.
 REPLANS = 20
 
 
 @dataclass
 class Trainer:
-    """A training under way."""
+    """A training under way. `parallel` is the network as this process of several calls it; `best` are the average's
+    weights where it was validated best, which only a training that may stop early keeps."""
 
     config: TrainingConfig
-    dataset: SegmentationDataset
+    dataset: PatchSource
     validation: Sequence[LabelledVolume]
     folder: Path
+    process: Process
     network: torch.nn.Module
+    parallel: torch.nn.Module
     average: torch.nn.Module
     optimizer: torch.optim.Adam
     schedule: Schedule
@@ -63,18 +68,19 @@ class Trainer:
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def segmenter(self) -> Segmenter:
         """The running average as it would answer now."""
-        network = self.config.network
-        settings = InferenceSettings(bf16=self.config.bf16)
-        return Segmenter(self.average, network.spatial_dims, network.multiple, len(CLASS_NAMES), settings)
+        network, settings = self.config.network, InferenceSettings(bf16=self.config.bf16)
+        channels = len(self.config.task.channels)
+        return Segmenter(self.average, network.spatial_dims, network.multiples, channels, settings)
 
 
 def train_network(
     config: TrainingConfig,
-    dataset: SegmentationDataset,
+    dataset: PatchSource,
     validation: Sequence[LabelledVolume],
     folder: Path,
     progress: Progress | None = None,
@@ -83,82 +89,111 @@ def train_network(
     """Train, and leave in `folder` a MONAI bundle, curve.csv, training.json and TensorBoard events.
 
     Goes on from the last checkpoint in `folder` if there is one of the same settings and data, and does
-    nothing if the training there is finished. `progress` hears (fraction, text). Returns `folder`.
-    Raises ValueError if `folder` holds a training with other settings or data, or dataset and network differ
-    in dimension.
+    nothing if the training there is finished. `progress` hears (fraction, text). Returns `folder`. Processes that
+    torchrun started share each batch. Raises ValueError if `folder` holds a training with other settings or data, or
+    dataset and network do not fit, or an early stop is asked for with nothing to validate on.
     """
-    if dataset.spatial_dims != config.network.spatial_dims:
-        raise ValueError(f"the network is {config.network.spatial_dims}D and the patches are {dataset.spatial_dims}D")
-    if dataset.patch_px % config.network.multiple:
-        raise ValueError(f"patch_px is {dataset.patch_px}; this network needs a multiple of {config.network.multiple}")
+    _check(config, dataset, validation)
     begun = time.monotonic()
     mark = _fingerprint(config, dataset)
-    if not resume:
-        _clear(folder)
-    if _is_finished(folder, mark):
-        return folder
-    checkpoint = read_checkpoint(folder / CHECKPOINTS)
-    if checkpoint and checkpoint.state["fingerprint"] != mark:
-        raise ValueError(f"{folder} holds a training with other settings or data; choose another folder or start anew")
-    with _threads(config.threads):
-        trainer = _trainer(config, dataset, validation, folder)
+    with joined() as process, _threads(config.threads):
+        if not resume and process.leads:
+            _clear(folder)
+        # Nobody looks into the folder before it is cleared.
+        process.agreed(None)
+        if _is_finished(folder, mark):
+            return folder
+        checkpoint = read_checkpoint(folder / CHECKPOINTS)
+        if checkpoint and checkpoint.state["fingerprint"] != mark:
+            raise ValueError(
+                f"{folder} holds a training with other settings or data; choose another folder or start anew"
+            )
+        trainer = _trainer(config, dataset, validation, folder, process)
         if checkpoint:
             _restore(trainer, checkpoint)
         _train(trainer, mark, begun, progress)
-    _finish(trainer, mark)
+        if process.leads:
+            _finish(trainer, mark)
+        process.agreed(None)
     if progress:
         progress(1.0, f"trained {trainer.step} steps")
     return folder
 
 
+def _check(config: TrainingConfig, dataset: PatchSource, validation: Sequence[LabelledVolume]) -> None:
+    network = config.network
+    if dataset.spatial_dims != network.spatial_dims:
+        raise ValueError(f"the network is {network.spatial_dims}D and the patches are {dataset.spatial_dims}D")
+    multiples = network.multiples[-network.spatial_dims :]
+    if any(side % multiple for side, multiple in zip(dataset.patch_shape, multiples, strict=True)):
+        sides = " × ".join(map(str, dataset.patch_shape))
+        wanted = str(multiples[-1]) if len(set(multiples)) == 1 else " × ".join(map(str, multiples))
+        raise ValueError(f"patch_px is {sides}; this network needs a multiple of {wanted}")
+    if dataset.task != config.task:
+        raise ValueError(f"the patches are for the task {dataset.task!r}, the network is to learn {config.task!r}")
+    if config.patience and not validation:
+        raise ValueError("patience is set, but there is nothing to validate on, so nothing says when to stop")
+
+
 def read_curve(folder: Path) -> list[dict[str, float]]:
-    """Rows of a training's curve: step, seconds, learning_rate, loss, and at validations dice_CLASS and
+    """Rows of a training's curve: step, seconds, learning_rate, loss, and at validations dice_CHANNEL and
     dice_mean (other rows lack these)."""
     with open(folder / CURVE, newline="") as file:
         return [{key: float(v) for key, v in row.items() if v} for row in csv.DictReader(file)]
 
 
-def segmentation_loss(logits: torch.Tensor, masks: torch.Tensor, kind: str = "bce_dice") -> torch.Tensor:
-    """Binary cross-entropy plus (1 − Dice) averaged over classes; Dice is pooled over the batch, smooth 1.
+class _Steps(IterableDataset):
+    """Batches of a source for the worker processes of a loader: worker i of n makes steps i, i + n, … of them."""
 
-    `logits` and `masks` are (n, c, …). `kind` picks the sum or one of the two.
-    """
-    total = torch.zeros((), device=logits.device)
-    if kind != "dice":
-        total = total + torch.nn.functional.binary_cross_entropy_with_logits(logits, masks)
-    if kind != "bce":
-        axes = (0, *range(2, logits.ndim))
-        found = logits.sigmoid()
-        both, all_ = (found * masks).sum(axes), found.sum(axes) + masks.sum(axes)
-        total = total + (1 - (2 * both + 1) / (all_ + 1)).mean()
-    return total
+    def __init__(self, source: PatchSource, seed: int, size: int, start: int, part: tuple[int, int]) -> None:
+        self.arguments = source, seed, size, start, part
+
+    def __iter__(self) -> Iterator[Batch]:
+        source, seed, size, start, part = self.arguments
+        worker = torch.utils.data.get_worker_info()
+        assert worker is not None
+        for step in itertools.count(start + worker.id, worker.num_workers):
+            yield next(source.batches(seed, size, step, part))
+
+
+def _batches(trainer: Trainer) -> Iterator[Batch]:
+    """This process's share of the batches from the trainer's step on."""
+    config, process = trainer.config, trainer.process
+    part = (process.rank, process.count)
+    if not config.workers:
+        return trainer.dataset.batches(config.seed, config.batch, trainer.step, part)
+    steps = _Steps(trainer.dataset, config.seed, config.batch, trainer.step, part)
+    return iter(DataLoader(steps, batch_size=None, num_workers=config.workers, pin_memory=torch.cuda.is_available()))
 
 
 def _trainer(
     config: TrainingConfig,
-    dataset: SegmentationDataset,
+    dataset: PatchSource,
     validation: Sequence[LabelledVolume],
     folder: Path,
+    process: Process,
 ) -> Trainer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = build_network(config.network, len(CLASS_NAMES))
+        network = build_network(config.network, len(config.task.channels))
     network = network.to(best_device())
-    optimizer = torch.optim.Adam(network.parameters(), config.learning_rate)
     average = copy.deepcopy(network).requires_grad_(False)
+    optimizer = torch.optim.Adam(network.parameters(), config.learning_rate)
     schedule = Schedule.of_steps(config.steps) if config.steps else Schedule()
-    return Trainer(config, dataset, validation, folder, network, average, optimizer, schedule)
+    parallel = process.parallel(network)
+    return Trainer(config, dataset, validation, folder, process, network, parallel, average, optimizer, schedule)
 
 
 def _train(trainer: Trainer, mark: str, begun: float, progress: Progress | None) -> None:
     """All steps that are still to do; `begun` is when this process set to work."""
-    config = trainer.config
+    config, leads = trainer.config, trainer.process.leads
     started = begun - trainer.seconds
     if not trainer.schedule.knots:
-        trainer.schedule = Schedule.of_steps(_affordable_steps(trainer, started))
-    writer = SummaryWriter(str(trainer.folder / EVENTS), purge_step=trainer.step or None)
+        steps = trainer.process.agreed(_steps_in_time(trainer, started))
+        trainer.schedule = Schedule.of_steps(steps)
+    writer = SummaryWriter(str(trainer.folder / EVENTS), purge_step=trainer.step or None) if leads else None
     times: list[float] = []
-    batches = trainer.dataset.batches(config.seed, config.batch, trainer.step)
+    batches = _batches(trainer)
     try:
         while trainer.step < trainer.schedule.steps:
             begin = time.monotonic()
@@ -167,18 +202,18 @@ def _train(trainer: Trainer, mark: str, begun: float, progress: Progress | None)
             after = trainer.schedule.progress(trainer.step)
             times.append(time.monotonic() - begin)
             trainer.seconds = time.monotonic() - started
-            validate = crossed(before, after, config.validations)
-            if validate or crossed(before, after, CURVE_POINTS):
-                _record(trainer, writer, rate, validate)
+            due = crossed(before, after, config.validations)
+            if writer and (due or crossed(before, after, CURVE_POINTS)):
+                _record(trainer, writer, rate, due)
             trainer.seconds = time.monotonic() - started
-            if config.budget_seconds:
-                _keep_to_time(trainer, float(np.mean(times[-20:])), crossed(before, after, REPLANS))
-            if trainer.step % config.checkpoint_steps == 0 and trainer.step < trainer.schedule.steps:
+            _replan(trainer, float(np.mean(times[-20:])), due, crossed(before, after, REPLANS))
+            if leads and trainer.step % config.checkpoint_steps == 0 and trainer.step < trainer.schedule.steps:
                 write_checkpoint(_checkpoint(trainer, mark), trainer.folder / CHECKPOINTS)
             if progress:
                 progress(after, f"step {trainer.step}/{trainer.schedule.steps}, loss {trainer.losses[-1]:.3f}")
     finally:
-        writer.close()
+        if writer:
+            writer.close()
 
 
 def _step(trainer: Trainer, batch: Batch, progress: float) -> float:
@@ -187,15 +222,14 @@ def _step(trainer: Trainer, batch: Batch, progress: float) -> float:
     rate, momentum = one_cycle(progress, config.learning_rate)
     for group in trainer.optimizer.param_groups:
         group["lr"], group["betas"] = rate, (momentum, group["betas"][1])
-    trainer.network.train()
+    trainer.parallel.train()
     with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-        logits = trainer.network(in_fast_layout(batch.images.to(device)))
-    loss = segmentation_loss(logits.float(), batch.masks.to(device), config.loss)
+        logits = trainer.parallel(in_fast_layout(batch.images.to(device, non_blocking=True)))
+    loss = task_loss(config.task, logits.float(), batch.masks.to(device, non_blocking=True))
     trainer.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     trainer.optimizer.step()
     trainer.step += 1
-    # The average starts short, so that it does not remember the untrained network.
     _average(trainer.average, trainer.network, min(config.ema_decay, trainer.step / (trainer.step + 10)))
     trainer.losses = [*trainer.losses[-99:], float(loss.detach())]
     return rate
@@ -210,75 +244,61 @@ def _average(average: torch.nn.Module, network: torch.nn.Module, decay: float) -
                 mine.copy_(new)
 
 
-def _affordable_steps(trainer: Trainer, started: float) -> int:
+def _steps_in_time(trainer: Trainer, started: float) -> int:
     """Steps that fit into what is left of the time budget, from trial steps on a copy and one validation."""
-    budget = trainer.config.budget_seconds or 0.0
-    trial = _trainer(trainer.config, trainer.dataset, [], trainer.folder)
-    times = []
+    config = trainer.config
+    budget = config.budget_seconds or 0.0
+    trial = _trainer(config, trainer.dataset, [], trainer.folder, trainer.process)
     # Trials draw from generators of their own: training is not to see them again.
-    for batch, _ in zip(
-        trainer.dataset.batches(trainer.config.seed + 2**32, trainer.config.batch),
-        range(2 * TRIAL_STEPS),
-        strict=False,
-    ):
+    part = (trainer.process.rank, trainer.process.count)
+    batches = trainer.dataset.batches(config.seed + 2**32, config.batch, 0, part)
+    times: list[float] = []
+    while len(times) < 2 * TRIAL_STEPS:
+        batch = next(batches)
         begin = time.monotonic()
         _step(trial, batch, 0.0)
         times.append(time.monotonic() - begin)
-        if sum(times) > TRIAL_SHARE * budget:
+        # Processes that share a step have to make equally many.
+        if trainer.process.count == 1 and sum(times) > TRIAL_SHARE * budget:
             break
     begin = time.monotonic()
     _validate(trainer)
-    validations = (time.monotonic() - begin) * trainer.config.validations
-    left = budget * (1 - RESERVE) - (time.monotonic() - started) - validations
-    return max(1, int(left / float(np.median(times[-TRIAL_STEPS:]))))
+    validations = (time.monotonic() - begin) * config.validations
+    return affordable_steps(budget, time.monotonic() - started, float(np.median(times[-TRIAL_STEPS:])), validations)
 
 
-def _keep_to_time(trainer: Trainer, step_seconds: float, regular: bool) -> None:
-    """Change the number of steps where the machine has become slower or faster than it was: at `regular`
-    times, and at once where time is up."""
-    budget = trainer.config.budget_seconds or 0.0
-    due = [row["validation_seconds"] for row in trainer.curve if "validation_seconds" in row]
-    missing = (trainer.config.validations - len(due)) * (max(due) if due else 0.0)
-    remaining = int((budget * (1 - RESERVE) - trainer.seconds - missing) / step_seconds)
-    planned = trainer.schedule.steps - trainer.step
-    if (regular and planned and abs(remaining - planned) > 0.02 * planned) or remaining < 1 < planned:
-        trainer.schedule.replan(trainer.step, remaining)
+def _replan(trainer: Trainer, step_seconds: float, validated: bool, regular: bool) -> None:
+    """End sooner or later where time or the validations ask for it; all processes do as the leader does."""
+    config = trainer.config
+    if trainer.process.leads and config.budget_seconds:
+        keep_to_time(
+            trainer.schedule,
+            trainer.step,
+            config.budget_seconds,
+            trainer.seconds,
+            step_seconds,
+            trainer.curve,
+            config.validations,
+            regular,
+        )
+    if trainer.process.leads and validated and _is_stale(trainer):
+        trainer.schedule.end(trainer.step)
+    if config.budget_seconds or (validated and config.patience):
+        trainer.schedule.knots = trainer.process.agreed(trainer.schedule.knots)
+
+
+def _is_stale(trainer: Trainer) -> bool:
+    """Whether the last `patience` validations were no better than the best one before them."""
+    scores = [row["dice_mean"] for row in trainer.curve if "dice_mean" in row]
+    patience = trainer.config.patience or len(scores)
+    return len(scores) > patience and max(scores[-patience:]) <= max(scores[:-patience])
 
 
 def _validate(trainer: Trainer) -> dict[str, float]:
-    """Dice per class pooled over the validation sections, and their mean over the classes that occur."""
-    pooled = [Counts()] * len(CLASS_NAMES)
-    for image, bits in _validation_images(trainer):
-        truth = masks_from_bits(bits)
-        for slab in trainer.segmenter.slabs(image):
-            end = slab.start + slab.probabilities.shape[1]
-            for k in range(len(CLASS_NAMES)):
-                pooled[k] += count_voxels(slab.probabilities[k] >= 128, truth[k, slab.start : end])
-    if not any(trainer.validation):
-        return {}
-    scores = {f"dice_{name}": counts.dice for name, counts in zip(CLASS_NAMES, pooled, strict=True)}
-    known = [score for score in scores.values() if not np.isnan(score)]
-    scores["dice_mean"] = float(np.mean(known or [0.0]))
-    return {key: score for key, score in scores.items() if not np.isnan(score)}
-
-
-def _validation_images(trainer: Trainer) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Evenly spread sections (1, y, x) in 2D; the middle of each volume, two patches wide at most, in 3D."""
-    if trainer.config.network.spatial_dims == 3:
-        for volume in trainer.validation:
-            middle = tuple(_middle(length, 2 * trainer.dataset.patch_px) for length in volume.image.shape)
-            yield volume.image[middle], volume.bits[middle]
-        return
-    sections = [(v, z) for v in trainer.validation for z in range(len(v.image))]
-    wanted = min(trainer.config.validation_sections, len(sections))
-    for k in np.linspace(0, len(sections) - 1, wanted).round().astype(int):
-        volume, z = sections[k]
-        yield volume.image[z : z + 1], volume.bits[z : z + 1]
-
-
-def _middle(length: int, most: int) -> slice:
-    start = max(0, (length - most) // 2)
-    return slice(start, start + most)
+    config = trainer.config
+    return validate(
+        trainer.segmenter, config.task, trainer.validation, config.validation_sections, trainer.dataset.patch_shape
+    )
 
 
 def _record(trainer: Trainer, writer: SummaryWriter, rate: float, validate: bool) -> None:
@@ -292,16 +312,19 @@ def _record(trainer: Trainer, writer: SummaryWriter, rate: float, validate: bool
         begin = time.monotonic()
         row |= _validate(trainer)
         row["validation_seconds"] = time.monotonic() - begin
+        earlier = [r["dice_mean"] for r in trainer.curve if "dice_mean" in r]
+        if trainer.config.patience and row["dice_mean"] > max(earlier, default=-1.0):
+            trainer.best = {key: value.clone() for key, value in trainer.average.state_dict().items()}
     trainer.curve.append(row)
     for key, value in row.items():
         if key not in ("step", "validation_seconds"):
             writer.add_scalar(key.replace("dice_", "dice/"), value, trainer.step)
-    write_atomically(trainer.folder / CURVE, _curve_csv(trainer.curve))
+    write_atomically(trainer.folder / CURVE, _curve_csv(trainer.curve, trainer.config.task.channels))
 
 
-def _curve_csv(curve: Sequence[dict[str, float]]) -> bytes:
+def _curve_csv(curve: Sequence[dict[str, float]], channels: Sequence[str]) -> bytes:
     columns = ["step", "seconds", "learning_rate", "loss"]
-    columns += [f"dice_{name}" for name in CLASS_NAMES] + ["dice_mean", "validation_seconds"]
+    columns += [f"dice_{name}" for name in channels] + ["dice_mean", "validation_seconds"]
     text = io.StringIO()
     table = csv.DictWriter(text, columns)
     table.writeheader()
@@ -323,12 +346,14 @@ def _checkpoint(trainer: Trainer, mark: str) -> Checkpoint:
         trainer.average.state_dict(),
         trainer.optimizer.state_dict(),
         state,
+        trainer.best,
     )
 
 
 def _restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     trainer.network.load_state_dict(checkpoint.network)
     trainer.average.load_state_dict(checkpoint.average)
+    trainer.best = checkpoint.best
     trainer.optimizer.load_state_dict(checkpoint.optimizer)
     trainer.step, trainer.seconds = checkpoint.step, checkpoint.state["seconds"]
     trainer.schedule = Schedule([(int(step), float(p)) for step, p in checkpoint.state["knots"]])
@@ -339,6 +364,8 @@ def _finish(trainer: Trainer, mark: str) -> None:
     """The bundle, then the record, whose presence says that the training is finished; then no checkpoints."""
     config = trainer.config
     validated = [row for row in trainer.curve if "dice_mean" in row]
+    # What is kept was validated last, or best where the training could stop early.
+    kept = (max(validated, key=lambda row: row["dice_mean"]) if trainer.best else validated[-1]) if validated else {}
     record: dict[str, Any] = {
         "fingerprint": mark,
         "config": config.model_dump(mode="json"),
@@ -346,18 +373,20 @@ def _finish(trainer: Trainer, mark: str) -> None:
         "seconds": round(trainer.seconds, 3),
         "patches_per_second": round(trainer.step * config.batch / max(trainer.seconds, 1e-9), 3),
         "schedule": trainer.schedule.knots,
-        "training_volumes": [volume.name for volume in trainer.dataset.volumes],
-        "class_fractions": trainer.dataset.class_fractions(),
-        "validation": {k: v for k, v in (validated[-1] if validated else {}).items() if k.startswith("dice")},
+        **trainer.dataset.record(),
+        "validation": {k: v for k, v in kept.items() if k.startswith("dice")},
     }
+    if trainer.best:
+        trainer.average.load_state_dict(trainer.best)
     model = Model(
         trainer.average.eval(),
         config.network,
-        CLASS_NAMES,
+        config.task.channels,
         trainer.dataset.voxel_size_nm,
         config.name,
-        trainer.dataset.patch_px,
+        trainer.dataset.patch_shape[-1],
         {key: record[key] for key in ("config", "steps", "validation")},
+        config.task,
     )
     write_bundle(model, trainer.folder)
     write_atomically(trainer.folder / RECORD, (json.dumps(record, indent=2) + "\n").encode())
@@ -381,8 +410,10 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _fingerprint(config: TrainingConfig, dataset: SegmentationDataset) -> str:
-    return f"{zlib.crc32(config.model_dump_json().encode()):08x}-{dataset.checksum:08x}"
+def _fingerprint(config: TrainingConfig, dataset: PatchSource) -> str:
+    """Tells trainings apart whose results differ; who cuts the patches does not matter to them."""
+    settings = config.model_copy(update={"workers": 0})
+    return f"{zlib.crc32(settings.model_dump_json().encode()):08x}-{dataset.checksum:08x}"
 
 
 @contextmanager

@@ -163,7 +163,7 @@ def test_bad_settings_are_refused(toy: LabelledVolume, small_network: NetworkCon
     for bad in ({}, {"steps": 1, "budget_seconds": 1.0}, {"steps": 1, "network": "resnet"}, {"steps": 1, "epochs": 3}):
         with pytest.raises(ValidationError):
             TrainingConfig(**bad)  # type: ignore[arg-type]
-    config = TrainingConfig(network="yardstick2d", steps=1)  # type: ignore[arg-type]
+    config = TrainingConfig(network="tiny_unet_v2", steps=1)  # type: ignore[arg-type]
     assert config.network.features == (32, 32, 64, 128, 256, 32)
     small = config.model_copy(update={"network": small_network})
     with pytest.raises(ValueError, match="multiple of 32"):
