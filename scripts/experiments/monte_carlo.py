@@ -2,8 +2,8 @@
 """Monte Carlo against published tables, the point spread it gives, and where the linear image model fails.
 
 `python scripts/experiments/monte_carlo.py` measures everything (half an hour on one core), keeps the numbers in
-docs/results/monte_carlo.json and draws docs/pictures/monte_carlo_*.png; naming parts (elements ranges spread linear
-joint) measures those alone, `draw` none.
+docs/results/monte_carlo.json and draws docs/pictures/monte_carlo_*.png; naming parts (elements ranges spread linear)
+measures those alone, `fast` only sets the fast model beside what `linear` measured, `draw` measures nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from matplotlib import pyplot
 from matplotlib.colors import LogNorm
 
 from neuropil.simulate import electrons
+from neuropil.simulate.backscatter import response, stained_resin
 from neuropil.simulate.electrons import ELEMENTS
-from neuropil.simulate.materials import Material
 from neuropil.simulate.monte_carlo import Medium, Sample, trace
 from neuropil.simulate.monte_carlo_origin import signal_origin
-from neuropil.simulate.point_spread import Spread, spread_table
+from neuropil.simulate.point_spread import LAYERS, Spread, spread_table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = ROOT / "docs" / "results" / "monte_carlo.json"
@@ -66,7 +67,7 @@ def pure(symbol: str) -> Sample:
 
 def stained(stain: float) -> Medium:
     """Stained resin."""
-    material = Material(id=0, resin=1.0 - stain, os=stain / 2, u=stain / 4, pb=stain / 4)
+    material = stained_resin(stain)
     return Medium(material.mass_fractions, material.density_g_cm3)
 
 
@@ -124,7 +125,7 @@ class Phantom:
         return Sample(self.voxels, (VOXEL_NM,) * 3, (stained(CYTOPLASM), stained(stain)))
 
     def seen(self, spread: Spread) -> float:
-        """Share of the contrast that comes from medium 1, by the separable point spread."""
+        """Share of the contrast that comes from medium 1, by the fast model's layers."""
 
         def bounds(axis: int) -> np.ndarray:
             """Of the voxels, the outermost ones reaching to infinity as in the Monte Carlo."""
@@ -134,12 +135,16 @@ class Phantom:
                 edges[0] = -1e9
             return edges
 
-        weights = [np.diff(np.interp(bounds(0), spread.depths_nm, spread.depth))]
-        for axis in (1, 2):
-            apart = bounds(axis) - self.place_nm[axis - 1]
-            within = np.interp(np.abs(apart), spread.distances_nm, spread.distance)
-            weights.append(np.diff(0.5 * np.sign(apart) * within))
-        return float(np.einsum("zyx,z,y,x->", self.voxels, *weights))
+        above = np.interp(bounds(0), spread.depths_nm, spread.depth)
+        seen = 0.0
+        for (low, high), distance in zip(pairwise(LAYERS), spread.distance, strict=True):
+            weights = [np.diff(np.clip(above, low, high))]
+            for axis in (1, 2):
+                apart = bounds(axis) - self.place_nm[axis - 1]
+                within = np.interp(np.abs(apart), spread.distances_nm, distance)
+                weights.append(np.diff(0.5 * np.sign(apart) * within))
+            seen += float(np.einsum("zyx,z,y,x->", self.voxels, *weights))
+        return seen
 
 
 def membranes(reach_nm: float, _: float) -> list[Phantom]:
@@ -184,68 +189,50 @@ def compared(full: np.ndarray, seen: np.ndarray, count: int) -> tuple[float, flo
     return float(slope), math.copysign(math.sqrt(abs(left) / contrast), left)
 
 
+def phantoms_of(kind: str, kev: float) -> list[Phantom]:
+    """The places of a phantom at this landing energy."""
+    spread = spread_table().at(kev, 0.0)
+    return PHANTOMS[kind](spread.reach_nm, spread.mean_depth_nm())
+
+
 def linear() -> list[dict[str, Any]]:
-    """Full Monte Carlo of phantoms against the linear model, over stain, energy and filter."""
+    """Detected shares of phantoms by full Monte Carlo, over stain, energy and filter, beside the fast model's."""
     rows = []
     for kev in LANDING_KEV:
-        spreads = {share: spread_table().at(kev, share) for share in FILTERS}
-        reach, depth = spreads[0.0].reach_nm, spreads[0.0].mean_depth_nm()
         bulk = {s: trace(Sample.uniform(stained(s)), kev, centre(300_000), key=6).exit_kev for s in EVEN_STAINS}
         for share in FILTERS:
             lowest = max(share * kev, 0.05)
             even = {s: float(np.mean(e >= lowest)) for s, e in bulk.items()}
             rows.append({"phantom": "even", "kev": kev, "filter": share, "detected": list(even.items())})
-        for kind, build in PHANTOMS.items():
-            phantoms = build(reach, depth)
+        for kind in PHANTOMS:
+            phantoms = phantoms_of(kind, kev)
             for stain in STAINS:
                 exits = [
                     trace(p.sample(stain), kev, np.tile(p.place_nm, (ELECTRONS, 1)), key=100 + n).exit_kev
                     for n, p in enumerate(phantoms)
                 ]
                 for share in FILTERS:
-                    full = np.array([np.mean(e >= max(share * kev, 0.05)) for e in exits])
-                    seen = np.array([p.seen(spreads[share]) for p in phantoms]) * (stain - CYTOPLASM)
-                    slope, left = compared(full, seen, ELECTRONS)
-                    rows.append(
-                        {
-                            "phantom": kind, "kev": kev, "filter": share, "stain": stain, "left": left,
-                            "slope": slope / spreads[share].contrast, "full": full.tolist(), "seen": seen.tolist(),
-                        }
-                    )  # fmt: skip
-                    print(kind, kev, share, stain, f"slope {rows[-1]['slope']:.3f}, left {left:.3f}", flush=True)
+                    full = [float(np.mean(e >= max(share * kev, 0.05))) for e in exits]
+                    row = {"phantom": kind, "kev": kev, "filter": share, "stain": stain, "full": full}
+                    rows.append(row | beside_fast(row))
+                    print(kind, kev, share, stain, f"slope {rows[-1]['slope']:.3f}, left {rows[-1]['left']:.3f}")
     return rows
 
 
-def joint() -> dict[str, float]:
-    """Contrast over the linear model's, by stain density, of a bar of 24 nm along y that begins 4 nm below the face.
+def beside_fast(row: dict[str, Any]) -> dict[str, Any]:
+    """The fast model's contrast at a row's places, slope of the full signal over it, and what a fit leaves over."""
+    kev, share, stain = row["kev"], row["filter"], row["stain"]
+    answer, spread = response(kev, share), spread_table().at(kev, share)
+    contrast = answer.share_of(stained_resin(stain)) - answer.share_of(stained_resin(CYTOPLASM))
+    seen = contrast * np.array([p.seen(spread) for p in phantoms_of(row["phantom"], kev)])
+    slope, left = compared(np.array(row["full"]), seen, ELECTRONS)
+    return {"slope": slope, "left": left, "seen": seen.tolist()}
 
-    At 3 keV without a filter, 20 % of stain; by the separable point spread, and by how depth and distance go together.
-    """
-    kev, stain = 3.0, 0.2
-    spread = spread_table().at(kev, 0.0)
-    origin = signal_origin(stained, 0.04, kev, (0.0,), 250_000, key=8)
-    shares = origin.contrast[0] / origin.contrast[0].sum()
-    depths = origin.reach_nm[0] * (np.arange(shares.shape[0]) + 0.5) / shares.shape[0]
-    nm = (np.arange(32) + 0.5) * VOXEL_NM
-    bar = ((nm[:16, None] - 16.0) ** 2 + (nm - 32.0) ** 2 < 12.0**2)[:, None, :]
-    full, separable, together = [], [], []
-    for n, x in enumerate(np.arange(0.0, 25.5, 1.5)):
-        phantom = Phantom(bar, (0.0, 32.0 + x))
-        places = np.tile(phantom.place_nm, (60_000, 1))
-        full.append(trace(phantom.sample(stain), kev, places, key=500 + n).backscattered())
-        separable.append(phantom.seen(spread))
-        seen = 0.0
-        for side in (-1.0, 1.0):
-            for part in (0.1, 0.3, 0.5, 0.7, 0.9):  # of a bin of distance
-                bins = (np.arange(shares.shape[1]) + part) / shares.shape[1]
-                away = x + side * 2.0 * origin.reach_nm[0] * bins**2
-                seen += 0.1 * float(np.sum(shares * ((depths[:, None] - 16.0) ** 2 + away**2 < 12.0**2)))
-        together.append(seen)
-    scale = denser(stain) / (spread.contrast * (stain - CYTOPLASM))
-    return {
-        name: compared(np.array(full), np.array(seen), 60_000)[0] * scale
-        for name, seen in (("separable", separable), ("together", together))
-    }
+
+def fast() -> list[dict[str, Any]]:
+    """Rows of `linear` as they were measured, beside the fast model as it is now."""
+    rows = json.loads(RESULTS.read_text())["linear"]
+    return [row if row["phantom"] == "even" else row | beside_fast(row) for row in rows]
 
 
 def draw_elements(found: dict[str, Any]) -> None:
@@ -314,12 +301,14 @@ def draw_linear(rows: list[dict[str, Any]]) -> None:
     figure, axes = pyplot.subplots(1, 5, figsize=(18, 3.8), layout="constrained")
     colours = dict(zip(LANDING_KEV, pyplot.get_cmap("plasma")(np.linspace(0.0, 0.8, len(LANDING_KEV))), strict=True))
     for row in rows:
-        colour, spread = colours[row["kev"]], spread_table().at(row["kev"], 0.0)
+        colour = colours[row["kev"]]
         if row["filter"] == 0.0 and row["phantom"] == "even":
             stains, detected = np.array(row["detected"]).T
             axes[0].plot(stains, detected / detected[0], "o", ms=4, color=colour, label=f"{row['kev']:g} keV")
-            tangent = spread.detected + spread.contrast * (stains - 0.04)
-            axes[0].plot(stains, tangent / detected[0], "-", lw=1, color=colour)
+            answer = response(row["kev"], 0.0)
+            axes[0].plot(
+                stains, [answer.share_of(stained_resin(s)) / detected[0] for s in stains], "-", lw=1, color=colour
+            )
         elif row["filter"] == 0.0 and row["phantom"] == "membranes" and row["stain"] == 0.2:
             full, seen = np.array(row["full"]), np.array(row["seen"])
             slope, offset = np.polyfit(seen, full, 1)
@@ -331,26 +320,21 @@ def draw_linear(rows: list[dict[str, Any]]) -> None:
             for kev, colour in colours.items():
                 found = [r for r in rows if (r["phantom"], r["kev"], r["filter"]) == (kind, kev, share)]
                 stains = [r["stain"] for r in found]
-                values = [r["left"] if quantity == "left" else r["slope"] * denser(r["stain"]) for r in found]
+                values = [r[quantity] for r in found]
                 plot.plot(stains, values, marker + "-", ms=4, lw=0.8, color=colour)
         plot.set(xlabel="stain fraction of the structure")
-    axes[0].set(title="even material: full, and tangent at 0.04", xlabel="stain fraction", ylabel="over resin")
+    axes[0].set(title="even material: full, and fast model", xlabel="stain fraction", ylabel="over resin")
     axes[1].set(title="membranes of 20 %: full, and fit", xlabel="from the membrane's middle, nm", ylabel="detected")
     axes[2].set(title="left over after the fit", ylabel="share of the contrast's sd", ylim=(-0.5, 0.5))
-    for plot, title in zip(axes[3:], ("contrast, full over linear", "the same, filter 0.75"), strict=True):
-        plot.set(title=title, ylim=(0.5, 5.0))
+    for plot, title in zip(axes[3:], ("contrast, full over fast model", "the same, filter 0.75"), strict=True):
+        plot.set(title=title, ylim=(0.5, 2.0))
         plot.axhline(1.0, color="0.7", lw=0.8)
     for plot in (axes[0], axes[2]):
         plot.legend(frameon=False, fontsize=8)
     figure.savefig(PICTURES / "monte_carlo_linear.png", dpi=100)
 
 
-def denser(stain: float) -> float:
-    """Density of cytoplasm over that of resin with this much stain."""
-    return stained(CYTOPLASM).density_g_cm3 / stained(stain).density_g_cm3
-
-
-MEASUREMENTS = {"elements": elements, "ranges": ranges, "spread": spread, "linear": linear, "joint": joint}
+MEASUREMENTS = {"elements": elements, "ranges": ranges, "spread": spread, "linear": linear, "fast": fast}
 
 
 def rounded(value: Any) -> Any:
@@ -365,13 +349,13 @@ def rounded(value: Any) -> Any:
 def main() -> None:
     """Measure what was named, keep it, draw everything there is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*MEASUREMENTS, "draw"], default=[*MEASUREMENTS])
+    parser.add_argument("parts", nargs="*", choices=[*MEASUREMENTS, "draw"], default=[*MEASUREMENTS][:-1])
     parts = parser.parse_args().parts
     matplotlib.use("Agg")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for part in parts:
         if part != "draw":
-            results[part] = MEASUREMENTS[part]()
+            results["linear" if part == "fast" else part] = MEASUREMENTS[part]()
             RESULTS.write_text(json.dumps(rounded(results)) + "\n", encoding="utf-8")
     for part, draw in (("elements", draw_elements), ("spread", draw_spread), ("linear", draw_linear)):
         if part in results:

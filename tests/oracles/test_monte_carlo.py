@@ -96,6 +96,15 @@ def test_electrons_get_as_far_as_kanaya_and_okayama_say(symbol: str, tolerance: 
     assert range_nm == pytest.approx(published, rel=tolerance)
 
 
+def test_no_loss_formula_lets_electrons_of_10_kev_reach_kanaya_and_okayamas_range_in_carbon() -> None:
+    """The whole path is shorter than R there, so the deepest of the Monte Carlo cannot be within 10 % of it."""
+    carbon = ELEMENTS["C"]
+    for energy, least, most in ((10.0, 0.90, 0.92), (20.0, 0.98, 1.0)):
+        path_nm = scattering_table([Medium({"C": 1.0}, carbon.density_g_cm3)], energy).paths_nm(0.05)[-1]
+        published = 1e3 * electrons.kanaya_okayama_range_um(6.0, carbon.atomic_weight, carbon.density_g_cm3, energy)
+        assert least < path_nm / published < most
+
+
 @pytest.mark.parametrize(("symbol", "energy_kev", "published"), [("Mn", 10.0, 0.135042498), ("U", 1.0, 0.255337998)])
 def test_energy_loss_in_flight_matches_epq(symbol: str, energy_kev: float, published: float) -> None:
     """EPQ's Joy–Luo losses in eV/Å per g/cm³, read as a flight reads them, between entries of the table."""
