@@ -28,6 +28,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .multiscale import CHUNK_ZYX, MultiscaleImage, MultiscaleWriter, ome_attributes, open_multiscale, tidy
 from .replacement import replacing
+from .slices_on_disk import SlicesOnDisk
 from .volume import Triple, Volume, checked_voxel_size
 
 PLANE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -66,32 +67,38 @@ def read_volume(spec: str | Path, voxel_size_nm: Sequence[float] | None = None) 
     Raises FileNotFoundError where there is no such file; VoxelSizeUnknown (a ValueError) where the voxel size
     is neither stated nor given; ValueError where the file is damaged or of another form or dimension.
     """
+    return _read(spec, voxel_size_nm, whole=True)
+
+
+def _read(spec: str | Path, voxel_size_nm: Sequence[float] | None, whole: bool) -> Volume:
     size = None if voxel_size_nm is None else checked_voxel_size(voxel_size_nm)
     hdf5 = HDF5_NAME.match(str(spec))
     if hdf5:
-        return _read_hdf5(Path(hdf5["file"]), hdf5["dataset"], size)
+        return _read_hdf5(Path(hdf5["file"]), hdf5["dataset"], size, whole)
     path = Path(spec)
     if _zarr_root(path) is not None:
-        return _read_zarr(path, size)
+        return _read_zarr(path, size, whole)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist.")
     if path.is_dir():
-        return _read_folder(path, size)
+        return _read_folder(path, size, whole)
     name = path.name.lower()
     if name.endswith(TIFF_SUFFIXES):
-        return _read_tiff(path, size)
+        return _read_tiff(path, size, whole)
     if name.endswith((".nii", ".nii.gz")):
-        return _read_nifti(path, size)
+        return _read_nifti(path, size, whole)
     if name.endswith(PLANE_SUFFIXES):
         return _volume(path, _read_plane(path)[np.newaxis], "zyx", size, None)
     raise ValueError(f"{path} is of no form that can be read here; a volume is {FORMS}.")
 
 
 def open_volume(spec: str | Path, voxel_size_nm: Sequence[float] | None = None) -> Volume:
-    """As `read_volume`, but a Zarr array whose axes are z, y, x or c, z, y, x stays on disk, however large it is."""
-    if HDF5_NAME.match(str(spec)) or _zarr_root(Path(spec)) is None:
-        return read_volume(spec, voxel_size_nm)
-    return _read_zarr(Path(spec), None if voxel_size_nm is None else checked_voxel_size(voxel_size_nm), whole=False)
+    """As `read_volume`, but what can be read in parts stays on disk, however large it is.
+
+    These are Zarr arrays with axes z, y, x or c, z, y, x, and stacks (z, y, x) as folders of slices, TIFF, HDF5, or
+    NIfTI that is not compressed. Where a part turns out to be damaged, reading it raises ValueError.
+    """
+    return _read(spec, voxel_size_nm, whole=False)
 
 
 def write_volume(volume: Volume, path: str | Path) -> None:
@@ -102,6 +109,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     An HDF5 file keeps its other datasets, a Zarr hierarchy its other nodes. Raises ValueError where the form
     cannot hold such a volume, OSError where nothing can be written.
     """
+    check_target(path, volume.axes)
     hdf5 = HDF5_NAME.match(str(path))
     if hdf5:
         _write_hdf5(volume, Path(hdf5["file"]), hdf5["dataset"])
@@ -116,10 +124,28 @@ def write_volume(volume: Volume, path: str | Path) -> None:
         _write_nifti(volume, target)
     elif name.endswith(".png"):
         _write_plane(volume, target)
-    elif "." not in name.lstrip("."):
-        _write_folder(volume, target)
     else:
+        _write_folder(volume, target)
+
+
+def check_target(path: str | Path, axes: str) -> None:
+    """Raises ValueError where `path` names no form in which a volume with `axes` can be written.
+
+    For work whose result is written in the end.
+    """
+    hdf5 = HDF5_NAME.match(str(path))
+    if hdf5:
+        _require_dataset(Path(hdf5["file"]), hdf5["dataset"])
+        return
+    target = Path(path)
+    name = target.name.lower()
+    if name.endswith(".png") and axes == "czyx":
+        raise ValueError(f"{target} is one image, but the volume has channels; name a folder instead.")
+    known = (*TIFF_SUFFIXES, ".nii", ".nii.gz", ".png")
+    if _zarr_root(target) is None and not name.endswith(known) and "." in name.lstrip("."):
         raise ValueError(f"{target} is of no form that can be written here; a volume is {FORMS}.")
+    if target.is_file() and not name.endswith(known):
+        raise ValueError(f"{target} is a file, but the slices of a volume go into a folder.")
 
 
 def _volume(
@@ -139,6 +165,8 @@ def _volume(
         raise ValueError(f"{path} holds values of type {data.dtype}, but a volume holds numbers.")
     if axes == "czyx" and len(channels) != data.shape[0]:
         channels = [f"channel_{index}" for index in range(data.shape[0])]
+    if isinstance(data, SlicesOnDisk):
+        return Volume(cast(np.ndarray, data), size, origin_nm)
     native = data.astype(data.dtype.newbyteorder("="), copy=False)
     return Volume(np.ascontiguousarray(native), size, origin_nm, axes, tuple(channels) if axes == "czyx" else ())
 
@@ -199,16 +227,16 @@ def _natural_key(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", path.name) if part]
 
 
-def _read_folder(path: Path, given: Triple | None) -> Volume:
+def _read_folder(path: Path, given: Triple | None, whole: bool) -> Volume:
     stated, origin, channels = _read_sidecar(path / SIDECAR)
     if channels:
         data = np.stack([_read_slices(path / channel) for channel in channels])
         return _volume(path, data, "czyx", given, stated, origin, channels)
-    return _volume(path, _read_slices(path), "zyx", given, stated, origin)
+    return _volume(path, _read_slices(path, whole), "zyx", given, stated, origin)
 
 
-def _read_slices(path: Path) -> np.ndarray:
-    """The pictures of a folder as one array (z, y, x)."""
+def _read_slices(path: Path, whole: bool = True) -> np.ndarray:
+    """The pictures of a folder as one array (z, y, x), which stays on disk if not read as a whole."""
     if not path.is_dir():
         raise FileNotFoundError(f"{path} does not exist, but {SIDECAR} beside it names it as a channel.")
     files = sorted(
@@ -220,17 +248,21 @@ def _read_slices(path: Path) -> np.ndarray:
             f"{path} is a folder without images, but a volume's slices are .png, .tif, .jpg or .bmp files."
         )
     first = _read_plane(files[0])
-    data = np.empty((len(files), *first.shape), first.dtype)
-    data[0] = first
-    for index, file in enumerate(files[1:], start=1):
-        plane = _read_plane(file)
-        if plane.shape != first.shape or plane.dtype != first.dtype:
-            raise ValueError(
-                f"{file} is {plane.shape} of {plane.dtype}, but the first slice, {files[0].name}, "
-                f"is {first.shape} of {first.dtype}."
-            )
-        data[index] = plane
-    return data
+
+    def read(start: int, stop: int) -> np.ndarray:
+        data = np.empty((stop - start, *first.shape), first.dtype)
+        for index, file in enumerate(files[start:stop]):
+            plane = _read_plane(file)
+            if plane.shape != first.shape or plane.dtype != first.dtype:
+                raise ValueError(
+                    f"{file} is {plane.shape} of {plane.dtype}, but the first slice, {files[0].name}, "
+                    f"is {first.shape} of {first.dtype}."
+                )
+            data[index] = plane
+        return data
+
+    stack = SlicesOnDisk((len(files), first.shape[0], first.shape[1]), first.dtype, read)
+    return np.asarray(stack) if whole else cast(np.ndarray, stack)
 
 
 def _read_sidecar(path: Path) -> tuple[Triple | None, Triple, tuple[str, ...]]:
@@ -259,8 +291,6 @@ def _check_png(volume: Volume, target: Path) -> None:
 def _write_folder(volume: Volume, target: Path) -> None:
     """Slices as PNGs; of a volume with channels a folder per channel."""
     _check_png(volume, target)
-    if target.is_file():
-        raise ValueError(f"{target} is a file, but the slices of a volume go into a folder.")
     stated: dict[str, Any] = {"voxel_size_nm": volume.voxel_size_nm, "origin_nm": volume.origin_nm}
     with replacing(target) as folder:
         folder.mkdir()
@@ -283,8 +313,6 @@ def _write_slices(volume: Volume, channel: int | None, folder: Path) -> None:
 
 def _write_plane(volume: Volume, target: Path) -> None:
     _check_png(volume, target)
-    if volume.axes != "zyx":
-        raise ValueError(f"{target} is one image, but the volume has channels; name a folder instead.")
     if volume.shape_zyx[0] != 1:
         planes = volume.shape_zyx[0]
         raise ValueError(f"{target} is one image, but the volume has {planes} planes; name a folder instead.")
@@ -292,11 +320,13 @@ def _write_plane(volume: Volume, target: Path) -> None:
         Image.fromarray(np.asarray(volume.data[0]).astype(_stored_type(volume), copy=False)).save(file)
 
 
-def _read_tiff(path: Path, given: Triple | None) -> Volume:
+def _read_tiff(path: Path, given: Triple | None, whole: bool = True) -> Volume:
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
-            data, axes = series.asarray(), series.axes.lower()
+            axes = series.axes.lower()
+            by_page = not whole and len(series.shape) == 3 and axes.endswith("yx") and len(series.pages) > 1
+            data = _tiff_pages(path, series) if by_page else series.asarray()
             stated, origin, channels = _tiff_place(file)
             if _next_directory(file) != 0:
                 raise ValueError("the chain of directories is cut")
@@ -310,10 +340,26 @@ def _read_tiff(path: Path, given: Triple | None) -> Volume:
         zlib.error,
     ) as error:
         raise ValueError(f"{path} cannot be read as TIFF: it is cut short, damaged or no TIFF at all.") from error
+    if by_page:
+        return _volume(path, data, "zyx", given, stated, origin)
     if axes.endswith("s"):
         data, axes = _grey(path, data), axes[:-1]
     data, axes = _spatial(path, data, axes)
     return _volume(path, data, axes, given, stated, origin, channels)
+
+
+def _tiff_pages(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
+    """The planes of a TIFF (z, y, x), which stay on disk."""
+
+    def read(start: int, stop: int) -> np.ndarray:
+        try:
+            planes = tifffile.imread(path, series=0, key=range(start, stop))
+        except (tifffile.TiffFileError, OSError, ValueError, IndexError, struct.error, zlib.error) as error:
+            raise ValueError(f"{path} cannot be read as TIFF: it is cut short or damaged.") from error
+        return planes.reshape(stop - start, *series.shape[1:])
+
+    z, y, x = series.shape
+    return cast(np.ndarray, SlicesOnDisk((z, y, x), series.dtype, read))
 
 
 def _next_directory(file: tifffile.TiffFile) -> int:
@@ -405,12 +451,15 @@ def _in_order(volume: Volume) -> Iterator[np.ndarray]:
         yield from volume.slabs(SLAB_SLICES, channel)
 
 
-def _read_nifti(path: Path, given: Triple | None) -> Volume:
+def _read_nifti(path: Path, given: Triple | None, whole: bool) -> Volume:
     try:
         image = nibabel.load(path)
         # Axes in the order x, y, z and pointing along them, whatever order the file has them in.
         image = nibabel.as_closest_canonical(image)
-        data = np.asanyarray(image.dataobj)
+        proxy = image.dataobj
+        # What is compressed has no places to jump to, and what was turned is in memory already.
+        in_parts = not whole and proxy.ndim == 3 and nibabel.is_proxy(proxy) and path.name.lower().endswith(".nii")
+        data = proxy if in_parts else np.asanyarray(proxy)
     except (nibabel.filebasedimages.ImageFileError, OSError, ValueError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read as NIfTI: it is cut short, damaged or no NIfTI at all.") from error
     while data.ndim > 4 and data.shape[-1] == 1:
@@ -430,13 +479,26 @@ def _read_nifti(path: Path, given: Triple | None) -> Volume:
         data, channels = data[..., 0], []
     return _volume(
         path,
-        data.T,
+        _nifti_sections(path, data) if in_parts else data.T,
         "zyx" if data.ndim == 3 else "czyx",
         given,
         (size_z, size_y, size_x),
         (z, y, x),
         channels,
     )
+
+
+def _nifti_sections(path: Path, proxy: nibabel.arrayproxy.ArrayProxy) -> np.ndarray:
+    """The sections (z, y, x) of a NIfTI image, which stay on disk."""
+
+    def read(start: int, stop: int) -> np.ndarray:
+        try:
+            return np.asarray(proxy[..., start:stop]).T
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(f"{path} cannot be read as NIfTI: it is cut short or damaged.") from error
+
+    x, y, z = proxy.shape
+    return cast(np.ndarray, SlicesOnDisk((z, y, x), np.asarray(proxy[:1, :1, :1]).dtype, read))
 
 
 def _header_text(header: nibabel.Nifti1Header) -> str:
@@ -467,7 +529,7 @@ def _dataset_names(file: h5py.File) -> list[str]:
     return sorted(names)
 
 
-def _read_hdf5(path: Path, dataset: str | None, given: Triple | None) -> Volume:
+def _read_hdf5(path: Path, dataset: str | None, given: Triple | None, whole: bool) -> Volume:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist.")
     try:
@@ -488,7 +550,7 @@ def _read_hdf5(path: Path, dataset: str | None, given: Triple | None) -> Volume:
         if item.ndim not in (2, 3, 4):
             raise ValueError(f"{name} has the shape {item.shape}, but a volume has z, y, x and at most channels.")
         try:
-            data = item[()]
+            data = item[()] if whole or item.ndim != 3 else _hdf5_sections(path, item)
         except OSError as error:
             raise ValueError(f"{name} cannot be read: the file is cut short or damaged.") from error
         stated = _hdf5_triple(name, item, "resolution")
@@ -499,8 +561,23 @@ def _read_hdf5(path: Path, dataset: str | None, given: Triple | None) -> Volume:
         origin = _hdf5_triple(name, item, "offset") or (0.0, 0.0, 0.0)
         channels = [value if isinstance(value, str) else value.decode() for value in item.attrs.get("channels", [])]
     axes = {2: "yx", 3: "zyx", 4: "czyx"}[data.ndim]
-    data, axes = _spatial(name, data, axes)
+    if not isinstance(data, SlicesOnDisk):
+        data, axes = _spatial(name, data, axes)
     return _volume(name, data, axes, given, checked_voxel_size(stated) if stated else None, origin, channels)
+
+
+def _hdf5_sections(path: Path, item: h5py.Dataset) -> np.ndarray:
+    """The sections of a dataset (z, y, x), which stay on disk."""
+    name = item.name
+
+    def read(start: int, stop: int) -> np.ndarray:
+        try:
+            with h5py.File(path, "r") as file:
+                return file[name][start:stop]
+        except OSError as error:
+            raise ValueError(f"{path}:{name} cannot be read: the file is cut short or damaged.") from error
+
+    return cast(np.ndarray, SlicesOnDisk(item.shape, item.dtype, read, item.chunks[0] if item.chunks else 1))
 
 
 def _hdf5_triple(name: str, item: h5py.Dataset, key: str) -> Triple | None:
@@ -512,10 +589,15 @@ def _hdf5_triple(name: str, item: h5py.Dataset, key: str) -> Triple | None:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _write_hdf5(volume: Volume, target: Path, dataset: str | None) -> None:
+def _require_dataset(target: Path, dataset: str | None) -> str:
     wanted = (dataset or "").strip("/")
     if not wanted:
         raise ValueError(f"{target} needs a dataset to write to, after a colon: for instance {target}:volumes/raw.")
+    return wanted
+
+
+def _write_hdf5(volume: Volume, target: Path, dataset: str | None) -> None:
+    wanted = _require_dataset(target, dataset)
     with replacing(target) as copy:
         if target.exists():
             shutil.copyfile(target, copy)

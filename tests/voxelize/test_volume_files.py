@@ -55,6 +55,30 @@ def test_round_trip(name: str, dtype: str, tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if ".part" in path.name or ".old" in path.name]
 
 
+@pytest.mark.parametrize("name", ["slices", "v.tif", "v.nii", "v.h5:volumes/raw", "v.zarr"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_stack_stays_on_disk_and_is_read_in_parts(name: str, dtype: str, tmp_path: Path) -> None:
+    volume = sample(dtype, (9, 6, 7))
+    write_volume(volume, tmp_path / name)
+    opened = open_volume(tmp_path / name)
+    assert not isinstance(opened.data, np.ndarray)
+    assert (opened.shape_zyx, opened.data.dtype) == ((9, 6, 7), volume.data.dtype)
+    assert (opened.voxel_size_nm, opened.origin_nm) == (SIZE, ORIGIN)
+    for box in (np.s_[2:5, 1:4, 3:], np.s_[7], np.s_[..., 4:6, :, :], np.s_[8:20, :2], np.s_[3:3]):
+        np.testing.assert_array_equal(np.asarray(opened.data[box]), volume.data[box])
+    np.testing.assert_array_equal(np.concatenate(list(opened.slabs(4))), volume.data)
+    np.testing.assert_array_equal(np.asarray(opened.data[...]), volume.data)
+
+
+def test_damage_found_while_reading_a_stack_in_parts_is_told(tmp_path: Path) -> None:
+    write_volume(sample("uint8", (9, 40, 40)), tmp_path / "v")
+    (tmp_path / "v" / "0007.png").write_bytes(b"no picture")
+    opened = open_volume(tmp_path / "v")
+    assert opened.data[0:3].shape == (3, 40, 40)
+    with pytest.raises(ValueError, match=r"0007\.png cannot be read"):
+        opened.data[5:9]
+
+
 @pytest.mark.parametrize("name", ["v.tif", "v.nii.gz", "v.h5:a", "v.zarr"])
 def test_channels_round_trip(name: str, tmp_path: Path) -> None:
     volume = sample("uint8", (2, 5, 6, 7))
