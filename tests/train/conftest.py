@@ -1,4 +1,6 @@
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from scipy import ndimage
 from neuropil.train.classes import bits_from_masks
 from neuropil.train.labelled_volume import LabelledVolume
 from neuropil.train.settings import NetworkConfig
+from neuropil.voxelize.volume_files import read_volume
 
 SMALL = NetworkConfig(features=(8, 8, 8, 16, 16, 8))
 
@@ -59,3 +62,13 @@ def masks_of(volume: LabelledVolume) -> NDArray[np.uint8]:
     from neuropil.train.classes import masks_from_bits
 
     return masks_from_bits(volume.bits)
+
+
+@pytest.fixture(scope="session")
+def gala_instances() -> np.ndarray:
+    """Ids (50, 100, 200) of a real crop of 10 nm voxels, 0 on boundaries."""
+    root = Path(os.environ.get("NEUROPIL_DATA", Path(__file__).resolve().parents[2] / "../shared/data"))
+    path = root / "gala_crops" / "train.h5"
+    if not path.exists():
+        pytest.skip(f"no real instances: {path} does not exist")
+    return np.asarray(read_volume(f"{path}:volumes/labels/neuron_ids", (10, 10, 10)).data)
