@@ -27,6 +27,7 @@ LAYERS = (
     "heterochromatin",
     "nucleolus",
     "nuclear_pore",
+    "synaptic_web",
     "mitochondrion",
     "crista",
     "endoplasmic_reticulum",
@@ -45,6 +46,7 @@ STRUCTURE_OF = {
     "inner_tongue": "myelin_tongue",
     "paranodal_loop": "myelin_tongue",
     "intraluminal_vesicle": "multivesicular_body",
+    "synaptic_web": "filament",
 }
 _RANK = {layer: n for n, layer in enumerate(LAYERS)}
 

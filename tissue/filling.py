@@ -23,7 +23,15 @@ from .parameters import TissueParameters
 from .placement import chains, path_length, resampled, runs_inside
 from .reticulum import reticulum, spine_apparatus, thin_tube
 from .shapes import FaceArray, Shape, spheres
-from .synapses import ACTIVE_ZONE_THICKNESS_UM, BEHIND_UM, LEAFLET_UM, Surroundings, Synapse, psd_thickness_um
+from .synapses import (
+    ACTIVE_ZONE_THICKNESS_UM,
+    BEHIND_UM,
+    LEAFLET_UM,
+    WEB_UM,
+    Surroundings,
+    Synapse,
+    psd_thickness_um,
+)
 from .vesicles import Crowd, Vesicles, cytoplasm_um3, docked_places, place_granules, place_vesicles
 from .warp import Warp
 
@@ -127,6 +135,7 @@ def _add_densities(
     if plate is not None and membrane_side.depth(plate[0]).min() <= 0:
         plate = None  # the membrane is folded too sharply there
     number = contents.add_instance(layer, cell.id, plate, membrane_side)
+    contents.add("synaptic_web", cell.id, around.density(thickness + WEB_UM))
     if post:
         parts.psd_id = number
         parts.cleft_id = contents.add_instance("cleft", 0, around.cleft())

@@ -13,6 +13,7 @@ SPACING_UM = 0.02
 STEP_UM = 0.05
 CANDIDATES = 8
 SMALLEST_PIECE_FACES = 120
+TUBE_RADIUS_UM = (0.024, 0.036)  # of dendrites: profiles of 50-70 nm on the EPFL CA1 slices
 
 
 @numba.njit(cache=True, nogil=True)
@@ -94,7 +95,7 @@ class Network:
         stretch = path[first : first + length]
         aside = np.cross(stretch[-1] - stretch[0], self.rng.normal(size=3))
         aside /= np.linalg.norm(aside) + 1e-12
-        for n in range(1, int(self.rng.integers(2, 5))):
+        for n in range(1, int(self.rng.integers(3, 8))):
             beside = stretch + n * 1.4 * radius_um * aside
             fits = self.interior.room(beside) > radius_um
             if not fits.all():
@@ -145,7 +146,7 @@ def reticulum(interior: CellInterior, run_um: FloatArray, tubes: int, rng: np.ra
     steps = int(1.2 * length / STEP_UM) + 2
     nodes: list[FloatArray] = []
     for n in range(tubes):
-        radius = float(rng.uniform(0.021, 0.032))
+        radius = float(rng.uniform(*TUBE_RADIUS_UM))
         if n == 0 or not nodes:
             base = run_um[rng.integers(len(run_um), size=20)]
             tries = base + rng.normal(size=base.shape) * 0.5 * np.maximum(interior.depth(base), 0.03)[:, None]
@@ -158,7 +159,7 @@ def reticulum(interior: CellInterior, run_um: FloatArray, tubes: int, rng: np.ra
         for sense in (1, -1):
             path = network.grow(start, sense * axis + 0.6 * rng.normal(size=3), sense * axis, steps, radius)
             nodes.extend(path)
-            if rng.random() < 0.5:
+            if rng.random() < 0.7:
                 network.widen(path, radius)
     for _ in range(int(rng.poisson(1.2 * length))):
         across = np.cross(axis, rng.normal(size=3))

@@ -14,9 +14,13 @@ from .polygonize import polygonize
 from .shapes import Shape
 from .warp import Warp
 
-PSD_THICKNESS_UM = (0.044, 0.007)  # mean and sd; 44 nm, mouse CA1 (JCB 200711021, fig. 5)
+# Mean and sd behind the membrane, which with its 8 nm makes the 44 nm of mouse CA1 (JCB 200711021, fig. 5).
+PSD_THICKNESS_UM = (0.036, 0.006)
 SYMMETRIC_THICKNESS = 0.4  # a symmetric synapse's density over an asymmetric one's: about as thin as the presynaptic
 ACTIVE_ZONE_THICKNESS_UM = 0.014
+# Beyond both densities lies a web of filaments, by which they fade into the cytoplasm: actin in spines, the presynaptic
+# cytomatrix. As far as the grey of the EPFL CA1 slices falls off beside drawn densities.
+WEB_UM = 0.026
 CLEFT_UM = 0.0205  # width of the cleft (JCB 200711021, fig. 5)
 DENSITY_SPACING_UM = 0.013
 REACH_UM = 0.45  # arrivals are looked at as far as this from a sweep

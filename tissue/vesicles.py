@@ -136,8 +136,8 @@ def place_vesicles(
     for number, crowd in enumerate(crowds, 1):
         tries = TRIES * crowd.wanted
         direction = rng.normal(size=(tries, 3))
-        # Nearly even in the middle, thinning out towards the rim.
-        distance = crowd.reach_um * rng.beta(2.2, 1.6, tries)
+        # Crowded in the middle, thinning out towards the rim.
+        distance = crowd.reach_um * rng.beta(1.9, 1.9, tries)
         direction *= (distance / np.linalg.norm(direction, axis=1))[:, None]
         points.append(crowd.focus_um + direction)
         which.append(np.full(tries, number))

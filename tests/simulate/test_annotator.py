@@ -110,6 +110,15 @@ def test_density_and_cleft_make_one_slab() -> None:
     assert not (masks["psd"] & masks["membrane"]).any()
 
 
+def test_a_synapse_cut_flat_is_a_smear_that_nobody_draws_as_a_density() -> None:
+    classes, cells = two_cells(30, (24, 40, 80))
+    classes[:, 5:15, 36:44] = STRUCTURES["psd"].class_id  # 40 nm thick across the slices
+    classes[10:18, 20:40, 5:35] = STRUCTURES["psd"].class_id  # 40 nm thick along z, so 100 x 150 nm in each slice
+    masks = drawn(classes, cells, NO_JITTER.model_copy(update={"psd_margin_nm": 0.0, "psd_widest_nm": 90.0}))
+    assert masks["psd"][12, 5:15, 36:44].all()
+    assert not masks["psd"][12, 22:38, 8:32].any()
+
+
 def test_myelin_is_drawn_over_membranes() -> None:
     classes, cells = two_cells(2)
     classes[:, :, 42:60] = STRUCTURES["myelin"].class_id
