@@ -76,6 +76,7 @@ def instances_from_affinities(
 ) -> Volume:
     """Instances uint32 (z, y, x), 0 for what belongs to no cell, from affinities uint8 (c, z, y, x), 255 for certain.
 
+    Those of a planar task know nothing of other sections: its instances are regions of single sections.
     `probabilities` may lie on disk; only a block of it is read at a time. The result lies in memory, or in the file
     instances.npy of the folder `scratch`. Blocks are pure functions of what is around them and sums are of whole
     numbers, so their order, which `rng` shuffles, changes nothing.
@@ -113,7 +114,7 @@ def instances_from_affinities(
     segment = clusters(int(found.sum()), graph, settings.threshold, settings.doubt_nm2 / (size_nm[1] * size_nm[2]))
     grown = _array(probabilities.shape_zyx, scratch, "instances")
     for done, k in enumerate(order):
-        box = expand_labels(segment[ids[blocks[k].box]], settings.grow_nm, size_nm)
+        box = _grown(segment[ids[blocks[k].box]], settings.grow_nm, size_nm, task.planar)
         grown[blocks[k].core] = box[blocks[k].core_in_box]
         _tell(progress, 0.8 + 0.2 * (done + 1) / len(blocks), "instances")
     return Volume(grown, size_nm, probabilities.origin_nm)
@@ -137,10 +138,12 @@ def fragments_of_block(
             if step:
                 np.moveaxis(channel, axis, 0)[-step:] = 0
     # Far affinities overlap so much that every second along each axis says the same in an eighth of the time.
-    strides = [(1, 1, 1) if sum(offset) == 1 else (2, 2, 2) for offset in offsets]
+    planar = not any(offset[0] for offset in offsets)
+    far = (1, 2, 2) if planar else (2, 2, 2)
+    strides = [(1, 1, 1) if sum(offset) == 1 else far for offset in offsets]
     labels = mwatershed.agglom(weights, offsets, strides=strides)
     ids, number, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    large = sizes >= settings.smallest_um3 / (np.prod(voxel_size_nm) * 1e-9)
+    large = sizes >= _smallest_voxels(settings.smallest_um3, voxel_size_nm, planar)
     # Voxels that nothing was joined to have the label 0.
     kept = np.where(large & (ids > 0), np.arange(1, len(ids) + 1), 0).astype(np.uint32)
     return kept[number.reshape(labels.shape)]
@@ -165,11 +168,25 @@ def _blocks(
         yield _Block((z, y, x), (zz, yy, xx))
 
 
+def _smallest_voxels(smallest_um3: float, size_nm: Triple, planar: bool) -> float:
+    """A volume in voxels; in sections, the area of a cube of that volume."""
+    if planar:
+        return smallest_um3 ** (2 / 3) / (size_nm[1] * size_nm[2] * 1e-6)
+    return smallest_um3 / (np.prod(size_nm) * 1e-9)
+
+
 def _array(shape: tuple[int, int, int], scratch: Path | None, name: str) -> NDArray[np.uint32]:
     if scratch is None:
         return np.zeros(shape, np.uint32)
     scratch.mkdir(parents=True, exist_ok=True)
     return np.lib.format.open_memmap(scratch / f"{name}.npy", mode="w+", dtype=np.uint32, shape=shape)
+
+
+def _grown(labels: NDArray[np.uint32], distance_nm: float, size_nm: Triple, planar: bool) -> NDArray[np.uint32]:
+    """Labels (z, y, x) grown into 0 by up to a distance, in their own section if `planar`."""
+    if not planar:
+        return expand_labels(labels, distance_nm, size_nm)
+    return np.stack([expand_labels(section, distance_nm, size_nm[1:]) for section in labels])
 
 
 def _consecutive(labels: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], int]:

@@ -93,3 +93,13 @@ def test_other_channels_are_refused() -> None:
     volume = Volume(np.zeros((2, 4, 4, 4), np.uint8), NM10, axes="czyx", channels=("membrane", "psd"))
     with pytest.raises(ValueError, match="membrane, psd"):
         instances_from_affinities(volume, AffinityTask())
+
+
+def test_planar_affinities_give_regions_of_single_sections() -> None:
+    ids = tubes((6, 60, 80))
+    task = AffinityTask(planar=True, boundary_nm=10)
+    found = instances_from_affinities(affinities(ids, task), task, InstanceSettings(block_px=50)).data
+    for z in range(6):
+        assert not set(np.unique(found[z])) & set(np.unique(np.delete(found, z, axis=0))) - {0}
+        pieces = cc3d.connected_components(ids[z], connectivity=4)[None]
+        assert against(Volume(found[z : z + 1], NM10), pieces)["adapted_rand_error"] < 0.05
