@@ -252,27 +252,23 @@ def train(
 
 @app.command()
 def segment(
-    model: Annotated[Path, typer.Argument(help="Folder of a model.")],
+    model: Annotated[str, typer.Argument(help="Name of a shipped model, or folder of one's own.")],
     volume: Annotated[str, typer.Argument(help="PNG folder, TIFF, NIfTI, file.h5:dataset or Zarr.")],
     output: Annotated[str, typer.Option("--output", "-o", help="Volume; the suffix picks the format.")],
     voxel_size_nm: VoxelSizeOption = None,
-    flips: Annotated[bool, typer.Option(help="Average over mirror images: 4 times the work.")] = False,
+    flips: Annotated[bool, typer.Option(help="Average over mirror images: 4 times the work in 2D, 8 in 3D.")] = False,
 ) -> None:
-    """The classes a network finds in a volume: a named mask of 0 and 1 for each (c, z, y, x)."""
-    from neuropil.train.bundle import read_bundle
+    """What a network finds in a volume of any size: masks of classes (c, z, y, x), or ids of cells (z, y, x).
+
+    The same command goes on where it was killed.
+    """
     from neuropil.train.inference import InferenceSettings
-    from neuropil.train.inference import segment as segment_volume
-    from neuropil.voxelize.volume_files import read_volume, write_volume
 
     from .progress import bar
-    from .torch_threads import use_fastest_threads
+    from .segmenting import segment_file
 
-    network = read_bundle(model)
-    given = read_volume(volume, voxel_size_nm)
-    use_fastest_threads()
     with bar("segmenting") as report:
-        found = segment_volume(network, given, InferenceSettings(flips=flips), report)
-    write_volume(found, output)
+        segment_file(model, volume, output, voxel_size_nm, InferenceSettings(flips=flips), report)
     print(output)
 
 

@@ -44,15 +44,17 @@ class InferenceSettings(BaseModel):
 
         Raises ValueError if the overlap leaves no new voxels.
         """
-        wanted = self.tile_px or (512 if spatial_dims == 2 else 96)
-        overlap = (64 if spatial_dims == 2 else 24) if self.overlap_px is None else self.overlap_px
-        if overlap >= wanted:
-            raise ValueError(f"overlap_px is {overlap}; it must be less than the tile's {wanted} voxels")
+        # Flat cubes, since the memory for blending goes with their depth.
+        default, share = ((512, 512, 512), 8) if spatial_dims == 2 else ((64, 96, 96), 4)
+        tile = (self.tile_px,) * 3 if self.tile_px else default
+        overlap = tuple(side // share if self.overlap_px is None else self.overlap_px for side in tile)
+        if overlap[0] >= tile[0]:
+            raise ValueError(f"overlap_px is {overlap[0]}; it must be less than the tile's {tile[0]} voxels")
         multiples = (multiple,) * 3 if isinstance(multiple, int) else multiple
-        z, y, x = (_side(length, wanted, overlap, m) for length, m in zip(shape, multiples, strict=True))
+        z, y, x = (_side(*axis) for axis in zip(shape, tile, overlap, multiples, strict=True))
         if spatial_dims == 2:
-            return Tiling(shape, (1, y, x), (0, overlap, overlap))
-        return Tiling(shape, (z, y, x), (overlap, overlap, overlap))
+            return Tiling(shape, (1, y, x), (0, overlap[1], overlap[2]))
+        return Tiling(shape, (z, y, x), (overlap[0], overlap[1], overlap[2]))
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ def segment_slabs(
         for section in slab.probabilities.swapaxes(0, 1):
             section[:] = section >= threshold
         yield slab.start, slab.probabilities
+        del slab, section
 
 
 def probability_slabs(
@@ -174,6 +177,7 @@ def probability_slabs(
         skipped = max(0, first - slab.start)
         if skipped < slab.probabilities.shape[1]:
             yield Slab(slab.start + skipped, slab.probabilities[:, skipped:])
+        del slab
     if progress:
         progress(1.0, "segmented")
 

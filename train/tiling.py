@@ -60,6 +60,21 @@ class Tiling:
         z, y, x = (_window(size) for size in self.tile)
         return z[:, None, None] * y[None, :, None] * x[None, None, :]
 
+    @property
+    def shared(self) -> int:
+        """Most sections of a layer that later layers see too."""
+        depth = min(self.tile[0], self.shape[0])
+        return max(start + depth - end for start, end in zip(self.starts(0), self.ends(0), strict=True))
+
+    def blending_bytes(self, channels: int) -> int:
+        """Most memory that `blend` takes, however many layers there are: a slab, what two layers share (2 bytes each),
+        and a row of tiles as sums (4 bytes), as probabilities, those of the row before, and one channel in the making."""
+        depth, height, width = (min(size, length) for size, length in zip(self.tile, self.shape, strict=True))
+        ready = max(end - start for start, end in zip(self.starts(0), self.ends(0), strict=True))
+        plane, row = self.shape[1] * self.shape[2], depth * height * self.shape[2]
+        per_channel = ready * plane + 2 * self.shared * plane + 6 * row
+        return channels * per_channel + 3 * 4 * row + 8 * channels * depth * height * width
+
     def weights(self, axis: int) -> NDArray[np.int64]:
         """Sum of all tiles' weights at each voxel of an axis: of the whole, it is the product over the axes."""
         total = np.zeros(self.shape[axis], np.int64)
@@ -93,7 +108,7 @@ def blend(
         raise ValueError(f"no slab starts at section {first}; they start at {starts}")
     depth = min(tiling.tile[0], tiling.shape[0])
     _, height, width = tiling.shape
-    shared = max((start + depth - end for start, end in zip(starts, ends, strict=True)), default=0)
+    shared = tiling.shared
     window_z, weights_z = _window(tiling.tile[0])[:depth], tiling.weights(0)
     # Sums of what earlier layers say about the sections that later ones see too.
     carry = np.zeros((channels, shared, height, width), np.uint16 if weights_z.max() * 255 < 2**16 else np.uint32)
@@ -118,6 +133,8 @@ def blend(
         finished += per_layer
         if start >= first:
             yield Slab(start, slab)
+        # Two slabs of a large volume are not to be in memory at a time; those who are given one drop theirs, too.
+        del slab
 
 
 def _layer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +23,9 @@ class SlicesOnDisk:
         self._read, self._step = read, step
         self._held: dict[int, np.ndarray] = {}
 
-    def __getitem__(self, key: object) -> np.ndarray:
+    def __getitem__(self, key: Any) -> np.ndarray:
         """Sections, or a box of them, in memory. Raises what reading raises."""
-        parts = list(key) if isinstance(key, tuple) else [key]
+        parts: list[Any] = list(key) if isinstance(key, tuple) else [key]
         if Ellipsis in parts:
             at = parts.index(Ellipsis)
             parts[at : at + 1] = [slice(None)] * (4 - len(parts))
@@ -32,7 +33,7 @@ class SlicesOnDisk:
         if isinstance(sections, int | np.integer):
             inside = range(self.shape[0])[sections]
             return self._sections(inside, inside + 1)[(0, *rest)]
-        first, stop, stride = sections.indices(self.shape[0])  # type: ignore[attr-defined]
+        first, stop, stride = sections.indices(self.shape[0])
         if stride != 1:
             raise ValueError(f"sections of a stack on disk are read one after the other, not every {stride}th")
         if stop <= first:

@@ -561,7 +561,7 @@ def _read_hdf5(path: Path, dataset: str | None, given: Triple | None, whole: boo
         origin = _hdf5_triple(name, item, "offset") or (0.0, 0.0, 0.0)
         channels = [value if isinstance(value, str) else value.decode() for value in item.attrs.get("channels", [])]
     axes = {2: "yx", 3: "zyx", 4: "czyx"}[data.ndim]
-    if not isinstance(data, SlicesOnDisk):
+    if axes == "yx":
         data, axes = _spatial(name, data, axes)
     return _volume(name, data, axes, given, checked_voxel_size(stated) if stated else None, origin, channels)
 

@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
@@ -128,3 +129,43 @@ def test_what_the_model_cannot_read_is_refused() -> None:
         segment(flat, Volume(np.zeros((2, 1, 32, 32), np.uint8), NM5, axes="czyx", channels=("a", "b")))
     with pytest.raises(ValueError, match="overlap_px is 64"):
         segment(flat, grey((1, 200, 200)), InferenceSettings(tile_px=64, overlap_px=64))
+
+
+def peak_bytes(volume: Volume, settings: InferenceSettings) -> int:
+    """Most memory of numpy while a volume is segmented and its masks are thrown away, besides the volume."""
+    tracemalloc.start()
+    for _ in segment_slabs(threshold_model(3), volume, settings):
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_does_not_grow_with_the_number_of_sections_and_is_as_reckoned() -> None:
+    settings = InferenceSettings(tile_px=32, overlap_px=8)
+    short, long = (peak_bytes(grey((depth, 128, 128)), settings) for depth in (56, 176))
+    assert long < 1.05 * short
+    reckoned = settings.tiling((176, 128, 128), 3, 16).blending_bytes(6)
+    assert 0.7 * reckoned < long < 1.1 * reckoned
+
+
+def test_2048_cubed_fits_into_six_gigabytes() -> None:
+    """Beside the blending: torch, the program, and the sections that a stack on disk holds in memory."""
+    for dims in (2, 3):
+        tiling = InferenceSettings().tiling((2048, 2048, 2048), dims, 32)
+        sections = tiling.tile[0] * 2048**2
+        assert tiling.blending_bytes(6) + sections + 1.0e9 < 6e9
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_begun_in_the_middle_it_finds_the_same(dims: int, small_network: NetworkConfig) -> None:
+    torch.manual_seed(0)
+    config = small_network.model_copy(update={"spatial_dims": dims, "kind": "basic_unet"})
+    model = Model(build_network(config, 6).eval(), config, CLASS_NAMES, NM5)
+    settings = InferenceSettings(tile_px=16, overlap_px=4)
+    for volume in (grey((30, 20, 24)), grey((30, 20, 24), voxel_size_nm=(6.0, 7.0, 4.0))):
+        whole = segment(model, volume, settings).data
+        for first in (0, 11, 29):
+            pieces = list(segment_slabs(model, volume, settings, first=first))
+            assert pieces[0][0] == first
+            assert np.array_equal(np.concatenate([p for _, p in pieces], axis=1), whole[:, first:])
