@@ -63,11 +63,32 @@ def run(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path("out/run"),
     seed: SeedOption = None,
     workers: WorkersOption = CORES,
+    real: Annotated[str | None, typer.Option(help="A real stack to segment, without any label of it.")] = None,
+    voxel_size: Annotated[str | None, typer.Option(help="Of the stack: z,y,x in nm, where it does not say.")] = None,
+    microscope: Annotated[str, typer.Option(help="That took the stack: fibsem, sbfsem, sstem or a file.")] = "fibsem",
+    tissue: Annotated[str, typer.Option(help="Preset of the virtual tissue for the stack.")] = "rodent_ca1",
+    budget: Annotated[str, typer.Option(help="Time for the stack, such as 90s, 30min, 2h.")] = "30min",
+    profile: Annotated[str | None, typer.Option(help="In place of calibrating to the stack.")] = None,
+    model: Annotated[str | None, typer.Option(help="In place of tissue and training for the stack.")] = None,
 ) -> None:
-    """The whole way: tissue, micrographs, a network trained on them, real slices segmented and scored."""
+    """The whole way: tissue, micrographs, a network trained on them, real slices segmented and scored.
+
+    With --real the stack is what counts: calibrated to, tissue made for it, trained, the stack segmented.
+    """
     from .run import METRICS, run
 
-    report = run(_recipe(recipe, seed), recipe, output, workers)
+    chosen = _recipe(recipe, seed)
+    for option, value in (("--voxel-size", voxel_size), ("--profile", profile), ("--model", model)):
+        if real is None and value is not None:
+            raise ValueError(f"{option} is of a real stack; name it with --real")
+    if real is None:
+        report = run(chosen, recipe, output, workers)
+    else:
+        from .real_run import RealRun, run_on_stack, seconds_of, voxel_size_of
+
+        size = None if voxel_size is None else voxel_size_of(voxel_size)
+        asked = RealRun(real, size, microscope, tissue, seconds_of(budget), profile, model)
+        report = run_on_stack(asked, chosen, output, workers)
     print(f"report:  {report}\nmetrics: {output / METRICS}")
 
 
@@ -235,18 +256,42 @@ def fit(
 
 @app.command()
 def train(
-    blocks: Annotated[list[Path], typer.Argument(help="Folders of blocks, or of data sets of blocks.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model, a MONAI bundle.")],
+    blocks: Annotated[
+        Optional[list[Path]],  # noqa: UP045 - typer reads annotations at run time
+        typer.Argument(help="Folders of blocks, or of data sets of blocks."),
+    ] = None,
     recipe: RecipeOption = "default",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Make new blocks of the recipe while training.")] = False,
+    workers: Annotated[int, typer.Option(help="Processes that make fresh blocks.", min=1)] = 1,
+    mix: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Labelled volumes beside the blocks: volume:IMAGE,LABELS[,MEANING], bits:DIR[:FIRST-LAST] …"),
+    ] = None,
+    share: Annotated[float, typer.Option(help="Of the patches that come from --mix.")] = 0.5,
     seconds: Annotated[float | None, typer.Option(help="Time for training.", min=1)] = None,
     steps: Annotated[int | None, typer.Option(help="Steps, in place of a time.", min=1)] = None,
 ) -> None:
-    """A network trained on blocks, with the network and the settings of a recipe."""
-    from .recipe import with_length
-    from .training_job import blocks_below, train_on_blocks
+    """A network trained on blocks, on real labelled volumes, or both, with the network and the settings of a recipe.
 
+    The same command goes on where it was killed. Under torchrun, all its processes train one network.
+    """
+    from neuropil.train.endless import Freshness
+    from neuropil.train.labelled_volume import Source
+
+    from .recipe import with_length
+    from .training_job import blocks_below, train_on_blocks, train_on_fresh_blocks
+
+    if not 0 < share < 1:
+        raise ValueError(f"--share is {share:g}, but allowed are numbers between 0 and 1")
+    if fresh and blocks:
+        raise ValueError("train takes either blocks that are there or --fresh, not both")
     chosen = with_length(_recipe(recipe, None), steps, seconds)
-    train_on_blocks(chosen, blocks_below(blocks), output)
+    others = [Source.parse(text) for text in mix or []]
+    if fresh:
+        train_on_fresh_blocks(chosen, Freshness(workers=workers), output, others, share)
+    else:
+        train_on_blocks(chosen, blocks_below(blocks or []), output, others, share)
     print(output)
 
 

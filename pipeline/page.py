@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from .cell_view import block_meshes, draw_meshes
-from .pictures import CELL_COLOURS, data_uri
+from .pictures import CELL_COLOURS, data_uri, jpeg_bytes
+
+# Side of the square that slices are compared in.
+COMPARED_UM = 2.4
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,39 @@ def plot_figure(figure: Any, caption: str = "") -> Figure:
     figure.savefig(buffer, format="png", dpi=130)
     pyplot.close(figure)
     return Figure(data_uri(buffer.getvalue(), "png"), caption)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A grey slice (y, x) with its name and the size of its pixels (y, x)."""
+
+    name: str
+    grey: NDArray[np.uint8]
+    pixel_nm: Sequence[float]
+
+    @property
+    def side_um(self) -> float:
+        """Its shorter side."""
+        return min(n * nm / 1000 for n, nm in zip(self.grey.shape, self.pixel_nm, strict=True))
+
+    def square(self, side_um: float) -> NDArray[np.uint8]:
+        """Its middle, `side_um` wide, at 5 nm a pixel."""
+        height, width = (round(side_um * 1000 / nm) for nm in self.pixel_nm)
+        top, left = (self.grey.shape[0] - height) // 2, (self.grey.shape[1] - width) // 2
+        square = self.grey[top : top + height, left : left + width]
+        side_px = round(side_um * 1000 / 5)
+        if square.shape == (side_px, side_px):
+            return square
+        return np.array(Image.fromarray(square).resize((side_px, side_px), Image.Resampling.BICUBIC))
+
+
+def compared_figures(*pictures: Picture) -> list[Figure]:
+    """Squares of the same side in µm from the middle of each, drawn at one scale."""
+    side_um = min(COMPARED_UM, *(picture.side_um for picture in pictures))
+    return [
+        Figure(data_uri(jpeg_bytes(picture.square(side_um)), "jpeg"), f"{picture.name}, {side_um:.1f} µm wide")
+        for picture in pictures
+    ]
 
 
 def tissue_figures(block: Path, extent_nm: Sequence[float]) -> list[Figure]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,12 @@ from typing import Any
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from neuropil.train.classes import CLASS_NAMES
 from neuropil.train.training import read_curve
 from neuropil.voxelize.block_files import read_block
 
-from .page import Figure, plot_figure, render, tissue_figures
+from .page import Figure, Picture, compared_figures, plot_figure, render, tissue_figures
 from .pictures import (
     CLASS_COLOURS,
     class_overlay,
@@ -27,9 +26,7 @@ from .pictures import (
 )
 from .realism import compare
 
-# Side of the square that synthetic and real slices are compared in.
-COMPARED_UM = 2.4
-_TITLES = {
+CLASS_TITLES = {
     "mitochondrion": "mitochondrion",
     "mitochondrial_boundary": "mitochondrial boundary",
     "membrane": "membrane",
@@ -62,8 +59,11 @@ def report_html(metrics: Mapping[str, Any], neurons: Path, block: Path, model: P
         "report.html.j2",
         metrics=metrics,
         scores=metrics["real"] or metrics["held_out_block"],
-        classes=[(name, _TITLES[name], "rgb({}, {}, {})".format(*CLASS_COLOURS[name])) for name in CLASS_NAMES],
-        pair=_pair(grey, files.voxel_size_nm[1:], shown, metrics["real"] is not None),
+        classes=[(name, CLASS_TITLES[name], "rgb({}, {}, {})".format(*CLASS_COLOURS[name])) for name in CLASS_NAMES],
+        pair=compared_figures(
+            Picture("neuropil", grey, files.voxel_size_nm[1:]),
+            Picture(_shown_name(shown, metrics["real"] is not None), shown.image, shown.pixel_nm),
+        ),
         neurons=[
             Figure(data_uri(file.read_bytes(), "png"), file.stem.replace("_", " "))
             for file in sorted(neurons.glob("*.png"))
@@ -79,42 +79,17 @@ def report_html(metrics: Mapping[str, Any], neurons: Path, block: Path, model: P
             Figure(data_uri(jpeg_bytes(class_overlay(shown.image, shown.found)), "jpeg"), "found"),
             Figure(data_uri(jpeg_bytes(class_overlay(shown.image, shown.truth)), "jpeg"), "truth"),
         ],
-        curve=_curve(model),
+        curve=curve_figure(model),
         comparisons=compare(metrics["preset"], metrics["block"]),
         stages=[(name, seconds, metrics["peak_memory_mb"][name]) for name, seconds in metrics["seconds"].items()],
     )
 
 
-def _pair(grey: NDArray[np.uint8], pixel_nm: Sequence[float], shown: ScoredSlice, real: bool) -> list[Figure]:
-    """Squares of the same side in µm from the synthetic slice and from the scored one, drawn at one scale."""
-    side_um = min(
-        COMPARED_UM,
-        *(n * nm / 1000 for n, nm in zip(grey.shape, pixel_nm, strict=True)),
-        *(n * nm / 1000 for n, nm in zip(shown.image.shape, shown.pixel_nm, strict=True)),
-    )
-    squares = (
-        _square(grey, pixel_nm, side_um),
-        _square(shown.image, shown.pixel_nm, side_um),
-    )
-    captions = ("neuropil", "real (slice " + shown.name + ")" if real else "neuropil, held-out block")
-    return [
-        Figure(data_uri(jpeg_bytes(square), "jpeg"), f"{caption}, {side_um:.1f} µm wide")
-        for square, caption in zip(squares, captions, strict=True)
-    ]
+def _shown_name(shown: ScoredSlice, real: bool) -> str:
+    return f"real (slice {shown.name})" if real else "neuropil, held-out block"
 
 
-def _square(grey: NDArray[np.uint8], pixel_nm: Sequence[float], side_um: float) -> NDArray[np.uint8]:
-    """The middle of a slice (y, x), `side_um` wide, at 5 nm a pixel."""
-    height, width = (round(side_um * 1000 / nm) for nm in pixel_nm)
-    top, left = (grey.shape[0] - height) // 2, (grey.shape[1] - width) // 2
-    square = grey[top : top + height, left : left + width]
-    side_px = round(side_um * 1000 / 5)
-    if square.shape == (side_px, side_px):
-        return square
-    return np.array(Image.fromarray(square).resize((side_px, side_px), Image.Resampling.BICUBIC))
-
-
-def _curve(model: Path) -> Figure:
+def curve_figure(model: Path) -> Figure:
     """Loss of the training and Dice on held-out slices of the last block, over steps."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -126,7 +101,7 @@ def _curve(model: Path) -> Figure:
     for name, colour in CLASS_COLOURS.items():
         known = [r for r in rows if f"dice_{name}" in r]
         steps, dice = [r["step"] for r in known], [r[f"dice_{name}"] for r in known]
-        right.plot(steps, dice, "o-", ms=3, color=[part / 255 for part in colour], label=_TITLES[name])
+        right.plot(steps, dice, "o-", ms=3, color=[part / 255 for part in colour], label=CLASS_TITLES[name])
     right.set(xlabel="step", ylabel="Dice on held-out synthetic slices", ylim=(0, 1))
     figure.legend(loc="outside right center", fontsize=8, frameon=False)
     return plot_figure(figure)
