@@ -51,6 +51,12 @@ def segment_file(
     check_fits(model, volume)
     instances = isinstance(model.task, AffinityTask)
     check_target(output, "zyx" if instances else "czyx")
+    head = None
+    if isinstance(model.task, AffinityTask) and model.task.planar:
+        from neuropil.train.linking import check_linkable, link_sections, read_head
+
+        head = read_head(folder)
+        check_linkable(model, volume)
     weights = json.loads((folder / METADATA).read_text(encoding="utf-8"))["neuropil"]["weights_sha256"]
     mark = {
         "weights": weights,
@@ -63,6 +69,8 @@ def segment_file(
         from neuropil.train.instances import instances_from_affinities
 
         found = instances_from_affinities(channels, model.task, scratch=work, progress=report)
+        if head is not None:
+            found = link_sections(model, head, volume, found, work, report)
     else:
         found = channels
     write_volume(found, output)

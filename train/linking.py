@@ -37,6 +37,8 @@ BRANCH = 0.7
 # Regions of training data that hold less of one cell than this share teach nothing.
 PURITY = 0.6
 HEAD_STEPS = 600
+# Voxel sizes within this fraction are the same.
+SAME_SIZE = 0.02
 HEAD_BATCH = 1024
 
 
@@ -90,8 +92,10 @@ def link_sections(
     """Instances uint32 (z, y, x) from the regions of single sections, whose ids differ from section to section.
 
     `volume` is the image (z, y, x). Between neighbouring sections the head's odds are assigned one to one at the least
-    cost; what is left over may join as a branch. Two sections are in memory at a time.
+    cost; what is left over may join as a branch. Two sections are in memory at a time. Raises ValueError where the
+    sections' voxels are not the model's.
     """
+    check_linkable(model, volume)
     links: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
     before: SectionRegions | None = None
     largest = 0
@@ -113,6 +117,16 @@ def link_sections(
     for z in range(len(linked)):
         linked[z] = rank[np.asarray(regions.data[z])]
     return Volume(linked, regions.voxel_size_nm, regions.origin_nm)
+
+
+def check_linkable(model: Model, volume: Volume) -> None:
+    """Raises ValueError where sections have other voxels than those the encoder was trained on."""
+    for axis, mine, theirs in list(zip("zyx", model.voxel_size_nm, volume.voxel_size_nm, strict=True))[1:]:
+        if abs(mine / theirs - 1) > SAME_SIZE:
+            raise ValueError(
+                f"the model {model.name} links sections with voxels of {mine:g} nm along {axis}, but the image has "
+                f"{theirs:g} nm; resample it first"
+            )
 
 
 def train_head(model: Model, labelled: Sequence[tuple[Volume, Volume, NDArray[np.uint32]]], seed: int = 0) -> LinkHead:
