@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
 
+import fastremap
 import mwatershed
 import numpy as np
 from numpy.typing import NDArray
@@ -39,25 +41,21 @@ class InstanceSettings(BaseModel):
     grow_nm: float = Field(default=30.0, ge=0)
     doubt_nm2: float = Field(default=2500.0, ge=0)
     block_px: int = Field(default=160, ge=16)
-    halo_nm: float = Field(default=240.0, ge=0)
+    halo_nm: float = Field(default=120.0, ge=0)
 
 
 @dataclass(frozen=True)
 class _Block:
-    """A part of the volume: its core, and the box with halo it is worked on in (voxels)."""
+    """A part of the volume in voxels: its core, the box with halo that its fragments are made in, and the core with
+    what lies `ahead`, into which offsets reach."""
 
     core: Box
     box: Box
+    ahead: Box
 
     @property
     def core_in_box(self) -> Box:
         z, y, x = (slice(c.start - b.start, c.stop - b.start) for c, b in zip(self.core, self.box, strict=True))
-        return z, y, x
-
-    @property
-    def ahead(self) -> Box:
-        """The core and what lies ahead of it in the box, into which offsets reach."""
-        z, y, x = (slice(c.start, b.stop) for c, b in zip(self.core, self.box, strict=True))
         return z, y, x
 
     @property
@@ -142,7 +140,7 @@ def fragments_of_block(
     far = (1, 2, 2) if planar else (2, 2, 2)
     strides = [(1, 1, 1) if sum(offset) == 1 else far for offset in offsets]
     labels = mwatershed.agglom(weights, offsets, strides=strides)
-    ids, number, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    ids, number, sizes = fastremap.unique(labels, return_inverse=True, return_counts=True)
     large = sizes >= _smallest_voxels(settings.smallest_um3, voxel_size_nm, planar)
     # Voxels that nothing was joined to have the label 0.
     kept = np.where(large & (ids > 0), np.arange(1, len(ids) + 1), 0).astype(np.uint32)
@@ -152,20 +150,22 @@ def fragments_of_block(
 def _blocks(
     shape: Sequence[int], settings: InstanceSettings, voxel_size_nm: Triple, offsets: Sequence[Offset]
 ) -> Iterator[_Block]:
-    """Blocks of about `block_px`, evenly spread, with a halo that every offset fits into."""
+    """Blocks of about `block_px`, evenly spread."""
     axes = []
     for axis, length in enumerate(shape):
         reach = max(offset[axis] for offset in offsets)
-        halo = max(reach, -(-max(settings.halo_nm, settings.grow_nm) // voxel_size_nm[axis]))
-        edges = np.linspace(0, length, -(-length // settings.block_px) + 1).round().astype(int)
+        # Sections that no offset leaves know nothing of each other.
+        halo = math.ceil(max(settings.halo_nm, settings.grow_nm) / voxel_size_nm[axis]) if reach else 0
+        edges = np.linspace(0, length, -(-length // settings.block_px) + 1).round().astype(int).tolist()
         axes.append(
             [
-                (slice(int(a), int(b)), slice(max(0, int(a) - int(halo)), min(length, int(b) + int(halo))))
+                (slice(a, b), slice(max(0, a - halo), min(length, b + halo)), slice(a, min(length, b + reach)))
                 for a, b in pairwise(edges)
             ]
         )
-    for (z, zz), (y, yy), (x, xx) in product(*axes):
-        yield _Block((z, y, x), (zz, yy, xx))
+    for parts in product(*axes):
+        core, box, ahead = zip(*parts, strict=True)
+        yield _Block(core, box, ahead)
 
 
 def _smallest_voxels(smallest_um3: float, size_nm: Triple, planar: bool) -> float:
@@ -191,7 +191,7 @@ def _grown(labels: NDArray[np.uint32], distance_nm: float, size_nm: Triple, plan
 
 def _consecutive(labels: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], int]:
     """The labels numbered 1 … n in their order, and n; 0 stays 0."""
-    ids, inverse = np.unique(labels, return_inverse=True)
+    ids, inverse = fastremap.unique(labels, return_inverse=True)
     skip = int(ids[0] != 0)
     return (inverse.reshape(labels.shape) + skip).astype(np.uint32), len(ids) - 1 + skip
 
