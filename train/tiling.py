@@ -67,8 +67,8 @@ class Tiling:
         return max(start + depth - end for start, end in zip(self.starts(0), self.ends(0), strict=True))
 
     def blending_bytes(self, channels: int) -> int:
-        """Most memory that `blend` takes, however many layers there are: a slab, what two layers share (2 bytes each),
-        and a row of tiles as sums (4 bytes), as probabilities, those of the row before, and one channel in the making."""
+        """Most memory that `blend` takes, however many layers there are: a slab, what two layers share (2 bytes
+        each), and a row of tiles as sums (4 bytes) and probabilities, with the row before and one channel in work."""
         depth, height, width = (min(size, length) for size, length in zip(self.tile, self.shape, strict=True))
         ready = max(end - start for start, end in zip(self.starts(0), self.ends(0), strict=True))
         plane, row = self.shape[1] * self.shape[2], depth * height * self.shape[2]

@@ -29,7 +29,8 @@ class SlicesOnDisk:
         if Ellipsis in parts:
             at = parts.index(Ellipsis)
             parts[at : at + 1] = [slice(None)] * (4 - len(parts))
-        sections, *rest = [*parts, *[slice(None)] * (3 - len(parts))]
+        parts += [slice(None)] * (3 - len(parts))
+        sections, rest = parts[0], parts[1:]
         if isinstance(sections, int | np.integer):
             inside = range(self.shape[0])[sections]
             return self._sections(inside, inside + 1)[(0, *rest)]

@@ -15,7 +15,7 @@ from neuropil.train.augmentation import NO_AUGMENTATION
 from neuropil.train.bundle import read_bundle
 from neuropil.train.dataset import SegmentationDataset
 from neuropil.train.labelled_volume import LabelledVolume
-from neuropil.train.settings import NetworkConfig, TrainingConfig
+from neuropil.train.settings import NetworkConfig, SemanticTask, TrainingConfig
 from neuropil.train.training import read_curve, train_network
 
 FEW = {"batch": 2, "checkpoint_steps": 4, "validations": 2, "validation_sections": 2}
@@ -170,3 +170,84 @@ def test_bad_settings_are_refused(toy: LabelledVolume, small_network: NetworkCon
         train_network(small, SegmentationDataset([[toy]], 48), [], tmp_path)
     with pytest.raises(ValueError, match="2D and the patches are 3D"):
         train_network(small, SegmentationDataset([[toy]], 32, spatial_dims=3), [], tmp_path)
+
+
+def test_stops_early_with_the_best_average(toy: LabelledVolume, small_network: NetworkConfig, tmp_path: Path) -> None:
+    """With a rate at which it gets worse again and again, it ends, and what it keeps was the best."""
+    config = TrainingConfig(
+        network=small_network, steps=60, batch=2, validations=20, learning_rate=0.5, patience=2, ema_decay=0.0
+    )
+    dataset = SegmentationDataset([[toy]], 32)
+    train_network(config, dataset, [toy], tmp_path / "a")
+    scores = [row["dice_mean"] for row in read_curve(tmp_path / "a") if "dice_mean" in row]
+    record = json.loads((tmp_path / "a" / "training.json").read_text())
+    assert record["steps"] < 60 and len(scores) < 20
+    assert max(scores[-2:]) <= max(scores[:-2])
+    assert record["validation"]["dice_mean"] == max(scores)
+    # Killed between the best one and the end, it ends in the same place.
+    best_step = 3 * (int(np.argmax(scores)) + 1)
+    checked = config.model_copy(update={"checkpoint_steps": 1})
+    with pytest.raises(Killed):
+        train_network(checked, dataset, [toy], tmp_path / "b", killed_at(best_step + 1))  # type: ignore[arg-type]
+    train_network(checked, dataset, [toy], tmp_path / "b")
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    with pytest.raises(ValueError, match="nothing to validate on"):
+        train_network(config, dataset, [], tmp_path / "c")
+
+
+def test_processes_that_cut_patches_change_nothing(
+    toy: LabelledVolume, small_network: NetworkConfig, tmp_path: Path
+) -> None:
+    config = TrainingConfig(network=small_network, steps=5, **FEW)  # type: ignore[arg-type]
+    dataset = SegmentationDataset([[toy]], 32)
+    here = train_network(config, dataset, [], tmp_path / "here")
+    elsewhere = train_network(config.model_copy(update={"workers": 2}), dataset, [], tmp_path / "elsewhere")
+    assert same(weights(here), weights(elsewhere))
+
+
+def test_a_network_of_five_classes_knows_their_names(
+    toy: LabelledVolume, small_network: NetworkConfig, tmp_path: Path
+) -> None:
+    task = SemanticTask(classes=5)  # type: ignore[arg-type]
+    config = TrainingConfig(network=small_network, task=task, steps=2, **FEW)  # type: ignore[arg-type]
+    train_network(config, SegmentationDataset([[toy]], 32, task=task), [toy], tmp_path)
+    model = read_bundle(tmp_path)
+    assert model.task == task and model.classes == task.channels
+    assert "dice_mitochondrial_boundary" not in read_curve(tmp_path)[-1]
+    with pytest.raises(ValueError, match="patches are for the task"):
+        train_network(config, SegmentationDataset([[toy]], 32), [], tmp_path / "other")
+
+
+TWO = """
+import sys, torch
+from pathlib import Path
+from tests_conftest import toy_volume, SMALL
+from neuropil.train.dataset import SegmentationDataset
+from neuropil.train.settings import SemanticTask
+from neuropil.train.training import TrainingConfig, train_network
+torch.set_num_threads(1)
+network = SMALL.model_copy(update={"norm": "instance"})
+config = TrainingConfig(network=network, steps=4, batch=4, validations=1, bf16=False, task=SemanticTask(loss="bce"))
+dataset = SegmentationDataset([[toy_volume(0)]], 64, task=config.task)
+train_network(config, dataset, [toy_volume(1)], Path(sys.argv[1]))
+"""
+
+
+def test_two_processes_under_torchrun_learn_what_one_learns(
+    toy: LabelledVolume, other_toy: LabelledVolume, small_network: NetworkConfig, tmp_path: Path
+) -> None:
+    """Each takes half of the batch; the gradients' mean is that of the whole, so weights agree but for rounding."""
+    (tmp_path / "tests_conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text())
+    (tmp_path / "script.py").write_text(TWO)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*start, str(tmp_path / "script.py"), str(tmp_path / "two")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    task, network = SemanticTask(loss="bce"), small_network.model_copy(update={"norm": "instance"})
+    config = TrainingConfig(network=network, steps=4, batch=4, validations=1, bf16=False, task=task)
+    train_network(config, SegmentationDataset([[toy]], 64, task=task), [other_toy], tmp_path / "one")
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert all(np.allclose(one[key], two[key], atol=2e-3) for key in one)
+    assert (tmp_path / "two" / "training.json").exists()
