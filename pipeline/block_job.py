@@ -361,7 +361,7 @@ def drawing_reach_nm(style: AnnotatorStyle) -> float:
         # A slice's band may be several standard deviations wider than the mean.
         (1 + 5 * style.width_jitter) * max(style.membrane_inside_nm, style.membrane_outside_nm),
         style.mitochondrion_outside_nm + style.mitochondrial_boundary_nm,
-        style.psd_margin_nm + style.psd_widest_nm,
+        style.psd_margin_nm + style.psd_widest_nm + style.psd_narrowest_nm,
         style.vesicle_cap_nm + style.vesicle_margin_nm,
         style.myelin_margin_nm,
     )

@@ -33,7 +33,8 @@ class AnnotatorStyle(BaseModel):
     mitochondrion_outside_nm: how far the organelle's outline runs outside its outer membrane.
     mitochondrial_boundary_nm: depth of the boundary class, counted inward from that outline.
     psd_margin_nm: how far a drawn PSD reaches beyond the synapse's slab, the densities on both sides of the cleft.
-    psd_widest_nm: a slab cut so obliquely that it is wider than this in the slice is a smear, and not drawn as PSD.
+    psd_narrowest_nm, psd_widest_nm: a slab cut so obliquely that it is wider than this in the slice is a smear, and
+        not drawn as PSD; nor are slivers of it narrower than a stroke of the pen.
     vesicle_cap_nm: a vesicle cut less than this deep below its surface is not seen and not drawn.
     vesicle_margin_nm: growth in the plane of what is left of the vesicle below that depth.
     myelin_margin_nm: how far the sheath's outline runs outside it.
@@ -47,7 +48,8 @@ class AnnotatorStyle(BaseModel):
     mitochondrion_outside_nm: Nanometres = 5.0
     mitochondrial_boundary_nm: Nanometres = 30.0
     psd_margin_nm: Nanometres = 3.0
-    psd_widest_nm: Annotated[float, Field(ge=40.0, le=500.0)] = 120.0
+    psd_narrowest_nm: Annotated[float, Field(ge=0.0, le=80.0)] = 40.0
+    psd_widest_nm: Annotated[float, Field(ge=80.0, le=500.0)] = 120.0
     vesicle_cap_nm: Nanometres = 8.0
     vesicle_margin_nm: Nanometres = 15.5
     myelin_margin_nm: Nanometres = 5.0
@@ -73,7 +75,7 @@ def _grown(mask: Mask, margin_nm: float, size_nm: Triple, in_plane: bool = False
     return np.asarray(mask | (_depth_nm(mask, margin_nm, size_nm, in_plane) <= margin_nm))
 
 
-def _wider_than(mask: Mask, width_nm: float, size_nm: Triple) -> Mask:
+def _as_wide_as(mask: Mask, width_nm: float, size_nm: Triple) -> Mask:
     """The parts of a mask into which, slice by slice, a disc of that width fits."""
     middle = mask & (_depth_nm(mask, 0.5 * width_nm, size_nm, in_plane=True) >= 0.5 * width_nm)
     return _grown(middle, 0.5 * width_nm, size_nm, in_plane=True)
@@ -116,7 +118,8 @@ def annotate(
     boundary = mitochondrion & (_depth_nm(mitochondrion, deepest_nm, size_nm) <= deepest_nm)
 
     slab = _grown(of("psd", "cleft", "active_zone"), style.psd_margin_nm, size_nm)
-    psd = slab & ~_wider_than(slab, style.psd_widest_nm, size_nm) & ~mitochondrion
+    psd = slab & ~_as_wide_as(slab, style.psd_widest_nm, size_nm) & ~mitochondrion
+    psd &= _as_wide_as(psd, style.psd_narrowest_nm, size_nm)
     lumen = of("vesicle")
     seen = lumen & (_depth_nm(lumen, style.vesicle_cap_nm, size_nm) >= style.vesicle_cap_nm)
     vesicle = _grown(seen, style.vesicle_margin_nm, size_nm, in_plane=True) & ~mitochondrion & ~psd

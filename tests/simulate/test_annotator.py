@@ -114,8 +114,14 @@ def test_a_synapse_cut_flat_is_a_smear_that_nobody_draws_as_a_density() -> None:
     classes, cells = two_cells(30, (24, 40, 80))
     classes[:, 5:15, 36:44] = STRUCTURES["psd"].class_id  # 40 nm thick across the slices
     classes[10:18, 20:40, 5:35] = STRUCTURES["psd"].class_id  # 40 nm thick along z, so 100 x 150 nm in each slice
-    masks = drawn(classes, cells, NO_JITTER.model_copy(update={"psd_margin_nm": 0.0, "psd_widest_nm": 90.0}))
-    assert masks["psd"][12, 5:15, 36:44].all()
+    classes[:, 5:15, 60:63] = STRUCTURES["psd"].class_id  # a sliver of 15 nm
+    masks = drawn(
+        classes,
+        cells,
+        NO_JITTER.model_copy(update={"psd_margin_nm": 0.0, "psd_narrowest_nm": 30.0, "psd_widest_nm": 90.0}),
+    )
+    assert masks["psd"][12, 5:15, 38:42].all() and masks["psd"][12, 8:12, 36:44].all()
+    assert not masks["psd"][:, :, 55:].any()
     assert not masks["psd"][12, 22:38, 8:32].any()
 
 
