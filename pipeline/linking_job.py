@@ -29,13 +29,13 @@ def add_linking_head(bundle: Path, volumes: Sequence[LabelledVolume], seed: int)
     for volume in volumes:
         assert volume.instances is not None
         image = Volume(volume.image, volume.voxel_size_nm)
-        labelled.append((image, regions_of_sections(model, image), volume.instances))
+        labelled.append((image, instances_of_image(model, image), volume.instances))
     write_head(train_head(model, labelled, seed), bundle)
 
 
-def regions_of_sections(model: Model, image: Volume) -> Volume:
-    """Regions of the single sections of an image in memory, as a model with a planar task finds them."""
-    assert isinstance(model.task, AffinityTask) and model.task.planar
+def instances_of_image(model: Model, image: Volume) -> Volume:
+    """What a model of affinities finds in an image in memory; in single sections, where its task is planar."""
+    assert isinstance(model.task, AffinityTask)
     slabs = [slab.probabilities for slab in probability_slabs(model, image, InferenceSettings())]
     found = Volume(np.concatenate(slabs, axis=1), image.voxel_size_nm, image.origin_nm, "czyx", model.classes)
     return instances_from_affinities(found, model.task)
