@@ -349,12 +349,21 @@ def view(
 
 @app.command()
 def export(
-    source: Annotated[str, typer.Argument(help="A block or a volume.")],
-    output: Annotated[str, typer.Argument(help="PNG folder, .tif, .nii.gz, file.h5:dataset or .zarr.")],
+    source: Annotated[str, typer.Argument(help="A block, a volume, or a model (a name or a folder).")],
+    output: Annotated[
+        str, typer.Argument(help="PNG folder, .tif, .nii.gz, file.h5:dataset or .zarr; .onnx of a model.")
+    ],
     array: Annotated[str, typer.Option(help="Of a block: image, or the name of one of its labels.")] = "image",
     voxel_size_nm: VoxelSizeOption = None,
 ) -> None:
-    """One volume, or one array of a block, in another format."""
+    """One volume, or one array of a block, in another format; or a model as an .onnx file."""
+    if output.endswith(".onnx"):
+        from neuropil.train.bundle import read_bundle
+        from neuropil.train.onnx_export import export_onnx
+        from neuropil.train.shipped import model_folder
+
+        print(export_onnx(read_bundle(model_folder(source)), Path(output)))
+        return
     from neuropil.voxelize.volume_files import open_volume, write_volume
 
     from .block_job import array_in_block

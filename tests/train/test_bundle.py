@@ -17,7 +17,8 @@ from neuropil.train.bundle import Model, read_bundle, write_bundle
 from neuropil.train.classes import CLASS_NAMES
 from neuropil.train.inference import probability_slabs, segment
 from neuropil.train.networks import build_network
-from neuropil.train.settings import NetworkConfig
+from neuropil.train.onnx_export import export_onnx
+from neuropil.train.settings import NetworkConfig, SemanticTask
 from neuropil.voxelize.volume import Volume
 
 NM5 = (5.0, 5.0, 5.0)
@@ -77,6 +78,27 @@ def test_monai_runs_it_on_a_nifti_volume(bundle: Path, tmp_path: Path) -> None:
     options = ("--dataset_dir", str(tmp_path / "volumes"), "--output_dir", str(tmp_path / "out"))
     monai_run(bundle, *options, "--volumetric", "True")
     assert nibabel.load(tmp_path / "out" / "stack_seg.nii.gz").shape == (64, 48, 3, 6)
+
+
+@pytest.mark.parametrize("name", ["shuffled_unet", "dyn_unet"])
+def test_onnx_runtime_answers_alike(name: str, small_network: NetworkConfig, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    dims = 2 if name == "shuffled_unet" else 3
+    shape = {"kind": name, "spatial_dims": dims, "norm": "instance" if dims == 3 else "batch"}
+    config = small_network.model_copy(update={**shape, "z_halvings": 1 if dims == 3 else 4})
+    network = build_network(config, 5).eval()
+    task = SemanticTask(classes=5)  # type: ignore[arg-type]
+    model = Model(network, config, task.channels, NM5, "toy", 64, {}, task)
+    session = onnxruntime.InferenceSession(
+        export_onnx(model, tmp_path / "toy.onnx").read_bytes(), providers=["CPUExecutionProvider"]
+    )
+    image = torch.rand(2, 1, *((96, 64) if dims == 2 else (6, 64, 48)))
+    with torch.no_grad():
+        expected = network(image).numpy()
+    (found,) = session.run(["pred"], {"image": image.numpy()})
+    assert found.shape == expected.shape and np.abs(found - expected).max() < 1e-3
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["channels"]) == list(task.channels) and json.loads(about["voxel_size_nm"]) == list(NM5)
 
 
 class Evil:
