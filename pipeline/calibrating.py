@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from neuropil.simulate.annotator import AnnotatorStyle
-from neuropil.simulate.appearance import Run, drawn_bits, measure_appearance
-from neuropil.simulate.calibration import Calibration, calibrate
+from neuropil.simulate.appearance import Image, Run, drawn_bits, measure_appearance
+from neuropil.simulate.calibration import REAL_SLICES, STYLE_ROUNDS, Calibration, calibrate, fit_annotator
 from neuropil.simulate.look import Look, Specimen, observe
 from neuropil.simulate.materials import PLASMA_MEMBRANE_NM, load_materials, load_structures
 from neuropil.simulate.microscope import FibSem, SbfSem
@@ -24,14 +24,17 @@ from neuropil.voxelize.replacement import replacing
 from neuropil.voxelize.volume import Triple
 
 from .calibration_report import Comparison, write_calibration_report
+from .composition import CompositionStep, fit_composition
 from .imaging_job import named_microscope
 from .real_stack import RealStack, read_real_stack
 from .specimens import load_specimen
 
 Step = Callable[[str], None]
 
-# Seeds of the tissue that is fitted with, and of other tissue for the comparison with slices kept aside.
-FIT_SEEDS, TEST_SEEDS = range(1, 5), range(101, 105)
+# Seeds of the tissue that is fitted with, and of other tissue for the comparison with slices kept aside. Of so little
+# tissue shares of rare structures are uncertain, so composition is fitted with more of it.
+FIT_SEEDS, TEST_SEEDS, COMPOSITION_SEEDS = range(1, 5), range(101, 109), range(1, 9)
+ROUNDS = 3
 # Widest sides of a specimen, in µm and in pixels, and how many slices or sections it has.
 SIDE_UM, SIDE_PX, SLICES, SECTIONS = 2.6, 460, 20, 6
 # Sections are imaged from voxels about so deep.
@@ -39,7 +42,9 @@ FINE_NM = 10.0
 # Shares of a stack's slices, from its first on, that are fitted to and kept aside where nothing else is said.
 FIT_SHARE, HELD_OUT_SHARE = 0.6, 0.3
 # Slices of the real stack, and of each block, that are compared in the end.
-COMPARED = 30
+COMPARED = 40
+# Every which slice of a block its shares are measured on.
+LABELS_EVERY = 4
 # Keys of noise for the comparison, other than those fitted with.
 _TEST_KEY = 1000
 
@@ -57,8 +62,12 @@ class Request:
     held_out: range | None
 
 
-def calibrate_to_files(request: Request, output: Path, folder: Path, seed: int, step: Step) -> dict[str, Any]:
+def calibrate_to_files(
+    request: Request, output: Path, folder: Path, seed: int, step: Step, rounds: int = ROUNDS
+) -> dict[str, Any]:
     """Write the profile `output`, and report.html, metrics.json and the tissue's blocks to `folder`; the metrics.
+
+    rounds: of the loop, at most.
 
     Raises ValueError in one sentence for real images that cannot be calibrated by.
     """
@@ -68,13 +77,18 @@ def calibrate_to_files(request: Request, output: Path, folder: Path, seed: int, 
     parameters, shape, size_nm = _tissue(stack, request.tissue, start)
     step(f"{sum(len(r.images) for r in fit)} slices to fit to, {sum(len(r.images) for r in held_out)} kept aside")
     blocks = folder / "blocks"
-    specimens = [load_specimen(parameters, shape, size_nm, k, blocks) for k in FIT_SEEDS]
+
+    def specimen(of: TissueParameters, number: int) -> Specimen:
+        return load_specimen(of, shape, size_nm, number, blocks)
+
+    start, parameters, tried = _composed(fit, parameters, start, specimen, seed, step)
+    specimens = [specimen(parameters, k) for k in FIT_SEEDS]
     step(f"{len(specimens)} blocks of virtual tissue of {' × '.join(map(str, shape))} voxels")
-    found = calibrate(fit, specimens, load_structures(), start, seed, step=step)
-    others = [load_specimen(parameters, shape, size_nm, k, blocks) for k in TEST_SEEDS]
+    found = calibrate(fit, specimens, load_structures(), start, seed, rounds, step)
+    others = [specimen(parameters, k) for k in TEST_SEEDS]
     comparison = _compare(fit, held_out, others, start, found.look, seed)
     step(f"kept aside: AUC {comparison.auc['after']:.2f}, real against real {comparison.auc['real_fit']:.2f}")
-    metrics = _metrics(request, stack, found, comparison)
+    metrics = _metrics(request, stack, found, comparison, tried)
     provenance = _provenance(request, stack, parameters, found, metrics)
     profile = found.look.profile(output.stem, provenance)
     write_profile(profile, output)
@@ -162,6 +176,34 @@ def _tissue(stack: RealStack, preset: str, start: Look) -> tuple[TissueParameter
     return parameters, shape, size_nm
 
 
+def _composed(
+    fit: Sequence[Run],
+    parameters: TissueParameters,
+    start: Look,
+    specimen: Callable[[TissueParameters, int], Specimen],
+    seed: int,
+    step: Step,
+) -> tuple[Look, TissueParameters, list[CompositionStep]]:
+    """The start with annotators' widths, and the tissue's parameters with an enrichment, that the labels ask for.
+
+    Widths go by sizes, which hardly depend on how much there is, enrichment by shares drawn with these widths.
+    """
+    drawn, structures = drawn_bits(fit), load_structures()
+    if not drawn:
+        return start, parameters, []
+    goal = measure_appearance(fit, REAL_SLICES)
+    natural = [specimen(parameters, k) for k in FIT_SEEDS]
+    look = fit_annotator(goal, natural, structures, start, drawn, seed, STYLE_ROUNDS)
+    step("annotators' widths by CMA-ES")
+
+    def labels(of: TissueParameters) -> list[Image]:
+        runs = observe([specimen(of, k) for k in COMPOSITION_SEEDS], structures, look, drawn, seed)
+        return [run.labels[::LABELS_EVERY] for run in runs if run.labels is not None]
+
+    parameters, tried = fit_composition(goal, parameters, labels, step)
+    return look, parameters, tried
+
+
 def _compare(
     fit: Sequence[Run], held_out: Sequence[Run], others: Sequence[Specimen], start: Look, end: Look, seed: int
 ) -> Comparison:
@@ -175,11 +217,18 @@ def _compare(
     return Comparison(numbers, auc, held_out, before, after)
 
 
-def _metrics(request: Request, stack: RealStack, found: Calibration, comparison: Comparison) -> dict[str, Any]:
+def _metrics(
+    request: Request,
+    stack: RealStack,
+    found: Calibration,
+    comparison: Comparison,
+    tried: Sequence[CompositionStep],
+) -> dict[str, Any]:
     return {
         "real": request.real,
         "voxel_size_nm": list(stack.voxel_size_nm),
         "tolerances_off": [round(value, 3) for value in found.losses],
+        "composition": [{"enrichment": one.enrichment, "shares": _rounded(one.shares)} for one in tried],
         "held_out": {name: _rounded(numbers) for name, numbers in comparison.numbers.items()},
         "auc": _rounded(comparison.auc),
     }
@@ -202,6 +251,7 @@ def _provenance(
         "labels": stack.labels is not None,
         "tissue": parameters.model_dump(mode="json"),
         "tissue_seeds": list(FIT_SEEDS),
+        "composition": metrics["composition"],
         "start": request.microscope,
         "fitted": {"real": _rounded(found.real), "simulated": _rounded(found.after)},
         "tolerances_off": metrics["tolerances_off"],

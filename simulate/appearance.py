@@ -6,6 +6,7 @@ stack is too small for, or that need labels it has not, are left out.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -42,6 +43,11 @@ SPECTRUM_SLICES = 16
 DEEP_PX = 5
 # A class of fewer pixels than this has no grey.
 LEAST_PIXELS = 200
+# Classes whose greys are measured across the outline that was drawn, at depths in px, outside negative; and how far the
+# outline's surroundings reach.
+OUTLINED = ("mitochondrion", "membrane", "psd", "vesicle")
+OUTLINE_DEPTHS = (-6, -3, 0, 2, 4, 8)
+_OUTLINE_REACH = 10
 # Class of the pixels where no bit is set.
 BACKGROUND = "background"
 
@@ -113,6 +119,19 @@ def _within_slices(planes: Image) -> dict[str, float]:
     return found | {f"texture {key}": float(np.mean([one[key] for one in glcm])) for key in glcm[0]}
 
 
+@functools.lru_cache(maxsize=8)
+def _shells(packed: bytes, shape: tuple[int, int, int]) -> tuple[Mask, npt.NDArray[np.int64]]:
+    """Where a mask, given as bits, has its outline near, and there the number of the shell from the outermost on.
+
+    Kept, since a calibration looks at one drawing under many settings of the image.
+    """
+    mask = np.unpackbits(np.frombuffer(packed, np.uint8), count=int(np.prod(shape))).reshape(shape).view(np.bool_)
+    depth = np.where(mask, depth_px(mask) - 0.5, 0.5 - depth_px(~mask))
+    near = np.abs(depth) < _OUTLINE_REACH
+    # From one pixel's breadth to the next; distances of half a pixel and a half must not be rounded to even ones.
+    return near, np.floor(depth[near]).astype(np.int64) + _OUTLINE_REACH
+
+
 def _percentile(cumulated: npt.NDArray[np.int64], percent: float) -> float:
     """Percentile of a histogram's cumulated counts (256,), to a fraction of a grey level."""
     rank = percent / 100.0 * cumulated[-1]
@@ -179,6 +198,32 @@ def class_numbers(images: Image, labels: Image) -> dict[str, float]:
     edge = darkest_depth_px(images, (labels & 1) > 0)
     if edge is not None:
         found["class mitochondrion: darkest depth"] = edge
+    for name in OUTLINED:
+        found |= _across_outline(name, images, (labels >> CLASS_NAMES.index(name)) & 1 > 0)
+    return found
+
+
+def _across_outline(name: str, images: Image, mask: Mask) -> dict[str, float]:
+    """Mean greys at OUTLINE_DEPTHS of a class's drawn outline, and the depth at which it turns dark on the way in."""
+    if mask.sum() < LEAST_PIXELS:
+        return {}
+    near, shell = _shells(np.packbits(mask).tobytes(), mask.shape)
+    grey = images[near]
+    count = np.bincount(shell, minlength=2 * _OUTLINE_REACH)
+    mean = np.bincount(shell, grey, minlength=count.size) / np.maximum(count, 1)
+    found = {
+        f"outline {name}: {d:+d}": float(mean[d + _OUTLINE_REACH])
+        for d in OUTLINE_DEPTHS
+        if count[d + _OUTLINE_REACH] >= 100
+    }
+    if (count[: _OUTLINE_REACH + 4] < 100).any():
+        return found
+    outside, inside = mean[2:_OUTLINE_REACH].max(), mean[_OUTLINE_REACH : _OUTLINE_REACH + 4].min()
+    middle = 0.5 * (outside + inside)
+    for k in range(_OUTLINE_REACH + 3, 0, -1):
+        if mean[k - 1] >= middle > mean[k]:
+            found[f"edge {name}"] = float(k - 0.5 - _OUTLINE_REACH + (mean[k - 1] - middle) / (mean[k - 1] - mean[k]))
+            break
     return found
 
 
@@ -269,6 +314,8 @@ _TOLERANCES: Mapping[str, tuple[float, float]] = {
     "blur": (0.03, 0.05),
     "class cytoplasm: spread": (0.1, 0.5),
     "class": (0.0, 3.0),
+    "outline": (0.0, 3.0),
+    "edge": (0.0, 0.2),
     "share": (0.05, 0.002),
     "size": (0.05, 0.2),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,18 +26,21 @@ SPOTS = ("spot y", "spot x")
 STAIN_GROUPS: Mapping[str, tuple[str, ...]] = {
     "cytoplasm": ("dendroplasm", "axoplasm", "astroplasm", "spinoplasm"),
     # What no label tells apart follows the membrane, so that the whole staining is of one strength.
-    "membrane": ("membrane", "er_lumen", "microtubule", "filament"),
+    "membrane": ("membrane", "microtubule"),
+    "reticulum": ("er_lumen",),
     "lysosomes": ("lysosome", "mvb_lumen"),
     "gaps": ("ecs",),
     "mitochondria": ("mitochondrial_matrix",),
     "cristae": ("crista",),
-    "psd": ("psd", "cleft", "active_zone"),
+    # The web beside a density fades from it.
+    "psd": ("psd", "cleft", "active_zone", "filament"),
     "vesicles": ("vesicle_lumen",),
     "myelin": ("myelin",),
 }
 STAIN_RANGES: Mapping[str, tuple[float, float]] = {
     "cytoplasm": (0.012, 0.1),
     "membrane": (0.05, 0.22),
+    "reticulum": (0.025, 0.11),
     "lysosomes": (0.02, 0.2),
     "gaps": (0.02, 0.16),
     "mitochondria": (0.03, 0.14),
@@ -85,14 +89,14 @@ def _material_knob(name: str, materials: Sequence[str], field: str, low: float, 
     return Knob(name, low, high, lambda look: float(getattr(look.table[materials[0]], field)), turned)
 
 
-def _length_knob(name: str, field: str, low: float, high: float) -> Knob:
-    return Knob(
-        name,
-        low,
-        high,
-        lambda look: float(getattr(look.table, field)),
-        lambda look, value: replace(look, table=look.table.model_copy(update={field: value})),
-    )
+def _field_knob(name: str, part: Literal["table", "microscope"], field: str, low: float, high: float) -> Knob:
+    """A knob of one number of a look's material table or microscope."""
+
+    def turned(look: Look, value: float) -> Look:
+        changed: Any = getattr(look, part).model_copy(update={field: value})
+        return replace(look, microscope=changed) if part == "microscope" else replace(look, table=changed)
+
+    return Knob(name, low, high, lambda look: float(getattr(getattr(look, part), field)), turned)
 
 
 def _spot_knob(axis: int, low: float, high: float) -> Knob:
@@ -102,16 +106,6 @@ def _spot_knob(axis: int, low: float, high: float) -> Knob:
         return replace(look, microscope=look.microscope.model_copy(update={"lateral_fwhm_nm": tuple(spot)}))
 
     return Knob(SPOTS[axis], low, high, lambda look: look.microscope.lateral_fwhm_nm[axis], turned)
-
-
-def _microscope_knob(name: str, field: str, low: float, high: float) -> Knob:
-    return Knob(
-        name,
-        low,
-        high,
-        lambda look: float(getattr(look.microscope, field)),
-        lambda look, value: replace(look, microscope=look.microscope.model_copy(update={field: value})),
-    )
 
 
 def _block_face_resin(
@@ -173,9 +167,9 @@ def _detector_knobs(look: Look) -> list[Knob]:
             Knob("electrons", 5.0, 1e6, lambda k: _dose(k), lambda k, n: _section_resin(k, electrons=n)),
             Knob("contrast", 50.0, 1e5, lambda k: _contrast(k), lambda k, c: _section_resin(k, contrast=c)),
             Knob("grey of resin", 100.0, 600.0, _section_resin_grey, lambda k, g: _section_resin(k, grey=g)),
-            _microscope_knob("camera", "camera_fwhm_px", 0.2, 4.0),
-            _microscope_knob("stain of sections", "stain_cv", 0.005, 0.4),
-            _microscope_knob("brightness of sections", "exposure_offset_grey", 0.2, 40.0),
+            _field_knob("camera", "microscope", "camera_fwhm_px", 0.2, 4.0),
+            _field_knob("stain of sections", "microscope", "stain_cv", 0.005, 0.4),
+            _field_knob("brightness of sections", "microscope", "exposure_offset_grey", 0.2, 40.0),
         ]
     return [
         Knob("energy filter", 0.3, 0.978, lambda k: _block_face(k).energy_filter_share, _with_filter),
@@ -257,6 +251,6 @@ def image_knobs(look: Look, voxel_size_nm: Sequence[float], drawn: int) -> list[
         _material_knob("fine grain", plasm, "fine_grain_sd", 0.02, 0.9),
         _material_knob("coarse grain", plasm, "coarse_grain_sd", 0.02, 0.6),
         _material_knob("difference between cells", plasm, "between_cells_cv", 0.02, 0.5),
-        _length_knob("length of fine grain", "fine_grain_nm", 1.5 * pixel, 12.0 * pixel),
-        _length_knob("length of coarse grain", "coarse_grain_nm", 5.0 * pixel, 60.0 * pixel),
+        _field_knob("length of fine grain", "table", "fine_grain_nm", 1.5 * pixel, 12.0 * pixel),
+        _field_knob("length of coarse grain", "table", "coarse_grain_nm", 5.0 * pixel, 60.0 * pixel),
     ]

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from neuropil.simulate.appearance import (
     Run,
+    class_numbers,
     darkest_depth_px,
     drawn_bits,
     drawn_numbers,
@@ -39,6 +40,20 @@ def test_every_group_of_numbers_is_there() -> None:
     assert found["size membrane: width"] == pytest.approx(10.0, abs=1.0)
     assert found["autocorrelation x 1"] == pytest.approx(found["autocorrelation y 1"], abs=0.02)
     assert all(tolerance(name, value) > 0.0 for name, value in found.items())
+
+
+def test_greys_across_an_outline_and_where_it_turns_dark() -> None:
+    """A dark square with soft edges, drawn 2 px too wide on each side."""
+    grey = np.full((2, 120, 120), 160.0)
+    grey[:, 40:80, 40:80] = 100.0
+    images = np.rint(ndimage.gaussian_filter(grey, (0, 1.0, 1.0))).astype(np.uint8)
+    labels = np.zeros(images.shape, np.uint8)
+    labels[:, 38:82, 38:82] = 4
+    found = class_numbers(images, labels)
+    assert found["edge membrane"] == pytest.approx(2.0, abs=0.3)
+    assert found["outline membrane: -6"] == pytest.approx(160.0, abs=0.5)
+    assert found["outline membrane: +8"] == pytest.approx(100.0, abs=0.5)
+    assert "edge psd" not in found
 
 
 def test_what_a_stack_is_too_small_for_is_left_out() -> None:
