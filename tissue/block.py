@@ -18,7 +18,8 @@ from .certificate import certify_packing, largest_piece
 from .contents import Contents, Organelle, Solid, SynapseParts
 from .filling import Cell, fill_cell
 from .interior import CellInterior, nodes_beside, only_piece
-from .layout import LaidOutCell, lay_out
+from .laid_cell import LaidOutCell
+from .layout import lay_out
 from .membranes import SAMPLES, Membranes, give_interstices
 from .myelin import with_nodes
 from .organelle_certificate import separate

@@ -11,20 +11,21 @@ import numpy.typing as npt
 from scipy.ndimage import find_objects, label
 from scipy.spatial import cKDTree
 
-from neuropil.morphology.tree import SPINE_HEAD, SPINE_NECK, Tree
+from neuropil.morphology.tree import SPINE_HEAD, SPINE_NECK, VARICOSITY, Tree
 
 from .arrival import FloatArray
 from .certificate import volume_um3
 from .clearance import point_triangle_distance2
 from .contents import Contents
 from .filling import Cell
-from .layout import LaidOutCell
+from .laid_cell import LaidOutCell
 from .membranes import Membranes
 from .parameters import TissueParameters
 from .synapses import Synapse
 
 KINDS = ("axon", "dendrite", "astrocyte", "myelinated_axon")
 WIDEST_GAP_NM = 100.0
+NOT_ALONG = (SPINE_NECK, SPINE_HEAD, VARICOSITY)  # what is no length of a neurite: spines and lobes of boutons
 TUNNEL_NM = 60.0  # three cells within this of a place make it part of a tunnel
 LONGEST_EDGE_UM = 0.08  # of a cell's triangles
 PROFILE_PIXEL_UM = 0.01
@@ -35,7 +36,7 @@ VARICOSITY_OVER_SHAFT = 1.25
 
 @dataclass(frozen=True)
 class Calibre:
-    """One neurite inside the block: length_um (n,) and diameter_um (n,) of its pieces, of which none is a spine's."""
+    """One neurite inside the block: length_um (n,) and diameter_um (n,) of its pieces; spines and lobes are none."""
 
     length_um: FloatArray
     diameter_um: FloatArray
@@ -119,7 +120,7 @@ def _is_spine(membranes: Membranes, points_um: FloatArray) -> npt.NDArray[np.boo
 def _segments(tree: Tree, parameters: TissueParameters) -> tuple[FloatArray, FloatArray]:
     """Middles (n, 3) and lengths (n,) of the segments of a tree whose middle lies in the block."""
     child = np.flatnonzero(tree.parents >= 0)
-    child = child[(tree.types[child] != SPINE_NECK) & (tree.types[child] != SPINE_HEAD)]
+    child = child[~np.isin(tree.types[child], NOT_ALONG)]
     ends = tree.points_um[child], tree.points_um[tree.parents[child]]
     middle, length = 0.5 * (ends[0] + ends[1]), np.linalg.norm(ends[0] - ends[1], axis=1)
     inside = _inside(middle, parameters)

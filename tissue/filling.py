@@ -15,7 +15,7 @@ from .arrival import FloatArray, RoundCones
 from .contents import Contents
 from .endosomes import bodies
 from .interior import CellInterior
-from .layout import LaidOutCell
+from .laid_cell import LaidOutCell
 from .microtubules import microtubules
 from .mitochondria import STEP_UM, mitochondrion
 from .myelin import add_myelinated

@@ -48,6 +48,7 @@ class TissueParameters(BaseModel):
     )
     gap_nm: float = Field(2, ge=1, le=60, description="least distance between two cells")
     widest_void_radius_um: float = Field(0.065, ge=0.05, le=0.5, description="voids wider than this get an axon")
+    smallest_lobe_um: float = Field(0.085, ge=0.03, le=0.5, description="radius of voids that boutons grow into")
     axon_comfort_um: float = Field(0.2, ge=0.05, le=0.5, description="clearance that a growing axon looks for")
     thinnest_radius_um: float = Field(
         0.05, ge=0.02, le=0.2, description="of any neurite before inflation, but where an axon squeezes through"
@@ -58,6 +59,10 @@ class TissueParameters(BaseModel):
     myelinated_class: str = "myelinated_axon"
     astrocyte_class: str = "astrocyte_process"
     dendrite_shaft_fraction: Fraction = Field(0.3, description="share of the block that dendrite shafts take")
+    bouton_fraction: Fraction = Field(0.26, description="share of the block that boutons look for room for")
+    boutons_before_spines: Fraction = Field(
+        0.45, description="share of the boutons, the largest ones, that take their room before spines do"
+    )
     astrocyte_fraction: Fraction = Field(0.08, description="share of the astrocyte, branches and leaflets")
     myelinated_axons: int = Field(0, ge=0, le=20, description="that cross the block, before enrichment")
 

@@ -6,7 +6,9 @@ import pytest
 from neuropil.morphology.neuron_class import load_class
 from neuropil.morphology.tree import DENDRITE, SPINE_HEAD, SPINE_NECK
 from neuropil.tissue.arrival import Grid, arrival_time
-from neuropil.tissue.layout import NARROWEST_UM, LaidOutCell, lay_out
+from neuropil.tissue.free_space import NARROWEST_UM
+from neuropil.tissue.laid_cell import LaidOutCell
+from neuropil.tissue.layout import lay_out
 from neuropil.tissue.parameters import TissueParameters
 
 CLASSES = [load_class(n) for n in ("spiny_dendrite", "unmyelinated_axon", "myelinated_axon", "astrocyte_process")]

@@ -7,14 +7,17 @@ import pytest
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
 
-from neuropil.tissue.routing import NARROW, STRAIGHT, cheapest_way, smoothed
+from neuropil.tissue.routing import NARROW, STRAIGHT, Router, smoothed
 
 COMFORT, LEAST = 0.2, 0.03
+NOBODY = np.empty((0, 3), np.int64)
 
 
 def way(clearance: np.ndarray, start: tuple[int, int, int], preferred: np.ndarray) -> np.ndarray:
-    nobody = np.zeros(clearance.shape, bool)
-    return cheapest_way(clearance.astype(np.float32), nobody, np.array(start), preferred, COMFORT, LEAST)
+    router = Router(clearance.astype(np.float32))
+    # What one search leaves behind must not count in the next.
+    router.cheapest_way(np.array(start), -preferred, COMFORT, LEAST, np.argwhere(clearance > 0.35))
+    return router.cheapest_way(np.array(start), preferred, COMFORT, LEAST, NOBODY)
 
 
 def step_cost(clearance: np.ndarray, start: tuple[int, ...], end: tuple[int, ...], preferred: np.ndarray) -> float:
@@ -66,8 +69,20 @@ def test_nodes_that_are_taken_are_not_entered() -> None:
     clearance = np.full((15, 9, 9), 0.4, np.float32)
     own = np.zeros(clearance.shape, bool)
     own[9] = True
-    found = cheapest_way(clearance, own, np.array([7, 4, 4]), np.array([1.0, 0.0, 0.0]), COMFORT, LEAST)
+    start, preferred = np.array([7, 4, 4]), np.array([1.0, 0.0, 0.0])
+    found = Router(clearance).cheapest_way(start, preferred, COMFORT, LEAST, np.argwhere(own))
     assert len(found) and not own[tuple(found.T)].any()
+
+
+def test_the_way_to_a_goal_goes_round_what_is_in_between() -> None:
+    clearance = np.full((15, 15, 15), 0.4, np.float32)
+    clearance[7, :10] = 0.0
+    start, goal = np.array([3, 4, 7]), np.array([11, 4, 7])
+    found = Router(clearance).cheapest_way(start, np.array([1.0, 0.0, 0.0]), COMFORT, LEAST, NOBODY, goal)
+    assert found[0].tolist() == start.tolist() and found[-1].tolist() == goal.tolist()
+    assert clearance[tuple(found.T)].min() >= LEAST
+    clearance[7] = 0.0
+    assert len(Router(clearance).cheapest_way(start, np.array([1.0, 0.0, 0.0]), COMFORT, LEAST, NOBODY, goal)) == 0
 
 
 def test_smoothing_keeps_the_ends_and_evens_the_steps() -> None:
