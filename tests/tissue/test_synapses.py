@@ -7,7 +7,7 @@ from neuropil.morphology.tree import AXON, SPINE_HEAD, Tree
 from neuropil.tissue.arrival import Grid, RoundCones, earliest_arrivals
 from neuropil.tissue.certificate import is_closed, volume_um3
 from neuropil.tissue.interior import CellInterior
-from neuropil.tissue.layout import Bouton, LaidOutCell, SpineHead
+from neuropil.tissue.laid_cell import Bouton, LaidOutCell, SpineHead
 from neuropil.tissue.parameters import TissueParameters
 from neuropil.tissue.synapses import (
     CLEFT_UM,
