@@ -29,9 +29,11 @@ Progress = Callable[[float, str], None]
 HEAD = Path("models/linking.safetensors")
 # The encoder is read out where a voxel stands for so many along each axis of the section.
 READ_OUT = 4
-# Sections go through the encoder in windows with a margin that is thrown away.
-WINDOW_PX = 512
+# Sections go through the encoder in windows of this core with a margin that is thrown away, their sides multiples of
+# what any of our encoders needs.
+CORE_PX = 384
 MARGIN_PX = 64
+SIDE_PX = 32
 # A region that no one-to-one link took may join a branch of a cell if the head is at least so sure.
 BRANCH = 0.7
 # Regions of training data that hold less of one cell than this share teach nothing.
@@ -239,19 +241,18 @@ def regions_of_section(model: Model, image: NDArray, labels: NDArray[np.uint32])
 
 def _mean_features(model: Model, image: NDArray, number: NDArray[np.int64], count: int) -> NDArray[np.float32]:
     """Mean of the encoder's features (count, c) over the voxels of each number (y, x)."""
-    core = WINDOW_PX - 2 * MARGIN_PX
     height, width = image.shape
-    fill = [(MARGIN_PX, MARGIN_PX + -n % core) for n in (height, width)]
+    core_y, core_x = (min(CORE_PX, -(-n // SIDE_PX) * SIDE_PX) for n in (height, width))
+    fill = [(MARGIN_PX, MARGIN_PX + -n % core) for n, core in ((height, core_y), (width, core_x))]
     padded = unit_grey(np.pad(image, fill, mode="symmetric"))
     total: torch.Tensor | None = None
     voxels = torch.zeros(count)
-    for y in range(0, height, core):
-        for x in range(0, width, core):
-            found = _encoded(model.network, padded[y : y + WINDOW_PX, x : x + WINDOW_PX])
-            cut = MARGIN_PX // READ_OUT
-            inner = found[:, cut:-cut, cut:-cut]
-            half = READ_OUT // 2
-            under = torch.from_numpy(number[y : y + core, x : x + core][half::READ_OUT, half::READ_OUT].copy())
+    cut, half = MARGIN_PX // READ_OUT, READ_OUT // 2
+    for y in range(0, height, core_y):
+        for x in range(0, width, core_x):
+            window = padded[y : y + core_y + 2 * MARGIN_PX, x : x + core_x + 2 * MARGIN_PX]
+            inner = _encoded(model.network, window)[:, cut:-cut, cut:-cut]
+            under = torch.from_numpy(number[y : y + core_y, x : x + core_x][half::READ_OUT, half::READ_OUT].copy())
             inner = inner[:, : under.shape[0], : under.shape[1]].reshape(len(inner), -1).T.cpu()
             total = torch.zeros(count, inner.shape[1]) if total is None else total
             total.index_add_(0, under.ravel(), inner)
