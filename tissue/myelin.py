@@ -11,8 +11,8 @@ from neuropil.morphology.tree import Tree
 from .arrival import FloatArray
 from .certificate import largest_piece
 from .contents import Contents
-from .interior import CellInterior
-from .layout import LaidOutCell
+from .interior import CellInterior, IntArray
+from .laid_cell import LaidOutCell
 from .polygonize import polygonize
 from .reticulum import split
 from .shapes import Shape, ring_tube
@@ -21,6 +21,7 @@ PERIOD_UM = 0.0135  # of the lamellae in embedded tissue, 10-17 nm
 TONGUE_UM = 0.05  # thickness of the pocket of cytoplasm at either end of the spiral
 TONGUE_WIDTH_RAD = 0.5
 THINNEST_SHEATH_UM = 0.02
+ROUNDER_THAN = 1.1  # how much wider than its narrowest half a sheath may be
 LEAST_UM = 1e-3  # a sheath thinner than this is none
 NODE_GAP_UM = (
     0.8,
@@ -112,9 +113,10 @@ def add_myelinated(
         pocket[near] = TONGUE_UM * np.clip(1.5 - turn / TONGUE_WIDTH_RAD, 0, 1)
     outer_tongue, inner_tongue = (p.reshape(interior.grid.shape) * (share > 0.3) for p in pockets)
     thickness = sheath * share
-    compact = interior.depth_um - outer_tongue
+    round_depth = _round_depth(interior, course, near, outer)
+    compact = round_depth - outer_tongue
     # The inner tongue takes its room from the lamellae, so that the axon stays round.
-    axon = interior.depth_um - thickness - 1e-4
+    axon = round_depth - thickness - 1e-4
     contents.add("myelin_tongue", cell_id, surface)
     _add_lamellae(contents, cell_id, interior, compact, thickness - inner_tongue)
     for piece in split(*polygonize(interior.grid, axon + np.minimum(inner_tongue, 0.6 * thickness))):
@@ -122,7 +124,20 @@ def add_myelinated(
     core, _ = largest_piece(polygonize(interior.grid, axon))
     contents.add("axon_core", cell_id, core, interior)
     _add_loops(contents, cell_id, interior, course, nodes, sheath)
-    return interior.below(thickness + 1e-4)
+    return interior.below(interior.depth_um - axon)
+
+
+def _round_depth(interior: CellInterior, course: _Course, near: IntArray, outer_um: float) -> FloatArray:
+    """Depth (nx, ny, nz) below the cell's surface or below a tube round its axis, whichever is less.
+
+    Lamellae wind round the axon: where the cell bulges into a gap between its neighbours, the bulge is cytoplasm of
+    the outer tongue. near: flat indices of the grid's nodes that may lie in the cell; outer_um: the sheath's radius.
+    """
+    distance, nearest = cKDTree(course.points_um).query(interior.grid.nodes().reshape(-1, 3)[near])
+    radius = ROUNDER_THAN * np.maximum(interior.depth(course.points_um), outer_um)
+    depth = interior.depth_um.copy()
+    depth.ravel()[near] = np.minimum(depth.ravel()[near], radius[nearest] - distance)
+    return depth
 
 
 def _add_lamellae(
