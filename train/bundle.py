@@ -51,14 +51,15 @@ class Model:
 def write_bundle(model: Model, folder: Path, card: str = "") -> Path:
     """Write `model` as a MONAI bundle into `folder`, each file whole or not at all, the metadata last.
 
-    A bundle without metadata is unfinished, and one whose weights are not those its metadata names is refused
-    on reading, so a killed write is never taken for a model.
+    `card` is its README in Markdown. A bundle without metadata is unfinished, and one whose weights are not those its
+    metadata names is refused on reading, so a killed write is never taken for a model.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in model.network.state_dict().items()}
     weights = safetensors.torch.save(state, metadata={"format": "pt"})
     write_atomically(folder / WEIGHTS, weights)
     write_atomically(folder / INFERENCE, _json(_inference_config(model)))
-    write_atomically(folder / CARD, (card or _card(model)).encode())
+    if card:
+        write_atomically(folder / CARD, card.encode())
     write_atomically(folder / METADATA, _json(_metadata(model, hashlib.sha256(weights).hexdigest())))
     return folder
 
@@ -306,16 +307,6 @@ def _inference_config(model: Model) -> dict[str, Any]:
         ],
         "run": ["$list(map(@pipeline, @datalist))"],
     }
-
-
-def _card(model: Model) -> str:
-    size = " × ".join(f"{v:g}" for v in model.voxel_size_nm)
-    return (
-        f"# {model.name}\n\n{model.spatial_dims}D U-Net for {', '.join(model.classes)}.\n\n"
-        f"Trained on images with voxels of {size} nm (z, y, x); grey levels 0 to 1.\n\n"
-        "`neuropil segment THIS_FOLDER INPUT -o OUTPUT`, or `python -m monai.bundle run --config_file "
-        "configs/inference.json --bundle_root THIS_FOLDER --dataset_dir PICTURES`.\n"
-    )
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

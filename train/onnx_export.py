@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import warnings
 from pathlib import Path
 
 import torch
 
-from .bundle import Model, write_atomically
+from neuropil.voxelize.replacement import replacing
+
+from .bundle import Model
 
 # Sides of the image that is traced, in multiples of what the network needs; any other multiple works then.
 TRACED = 4
@@ -28,26 +29,25 @@ def export_onnx(model: Model, path: Path) -> Path:
     multiples = model.config.multiples[-model.spatial_dims :]
     image = torch.rand(1, model.config.in_channels, *(TRACED * m for m in multiples))
     free = {0: "n", **{axis: f"side{axis}" for axis in range(2, image.ndim)}}
-    written = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # By tracing: the exporter that follows torch.export takes half a minute for each of these networks.
-        torch.onnx.export(
-            model.network.to("cpu").eval(),
-            (image,),
-            written,
-            input_names=["image"],
-            output_names=["pred"],
-            dynamic_axes={"image": free, "pred": free},
-            dynamo=False,
-        )
-    proto = onnx.load_from_string(written.getvalue())
     about = {
         "channels": list(model.classes),
         "voxel_size_nm": list(model.voxel_size_nm),
         "multiples": list(multiples),
         "task": model.task.model_dump(mode="json"),
     }
-    onnx.helper.set_model_props(proto, {key: json.dumps(value) for key, value in about.items()})
-    write_atomically(path, proto.SerializeToString())
+    with replacing(path) as written, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # By tracing: the exporter that follows torch.export takes half a minute for each of these networks.
+        torch.onnx.export(
+            model.network.to("cpu").eval(),
+            (image,),
+            str(written),
+            input_names=["image"],
+            output_names=["pred"],
+            dynamic_axes={"image": free, "pred": free},
+            dynamo=False,
+        )
+        proto = onnx.load(str(written))
+        onnx.helper.set_model_props(proto, {key: json.dumps(value) for key, value in about.items()})
+        onnx.save(proto, str(written))
     return path

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.tensorboard import SummaryWriter
 
 from .bundle import METADATA, Model, write_atomically, write_bundle
+from .card import Card, card_text
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .dataset import Batch, PatchSource
 from .inference import InferenceSettings, Segmenter
@@ -45,6 +46,8 @@ CURVE_POINTS = 50
 TRIAL_STEPS = 3
 # Part of the time budget after which trials end, however few they were.
 TRIAL_SHARE = 0.1
+# Volumes that a model's card names.
+CARD_VOLUMES = 8
 # How often, in parts of the whole, a training with a time budget looks at the clock and plans anew.
 REPLANS = 20
 
@@ -388,7 +391,13 @@ def _finish(trainer: Trainer, mark: str) -> None:
         {key: record[key] for key in ("config", "steps", "validation")},
         config.task,
     )
-    write_bundle(model, trainer.folder)
+    volumes = record.get("training_volumes", [])
+    learnt_from = record.get("fresh_blocks") or ", ".join(volumes[:CARD_VOLUMES])
+    more = f" and {len(volumes) - CARD_VOLUMES} more" if len(volumes) > CARD_VOLUMES else ""
+    about = f"{learnt_from}{more}; {trainer.step} steps of {config.batch} patches, seed {config.seed}."
+    dice = {key.removeprefix("dice_"): value for key, value in record["validation"].items()}
+    card = Card(about, {"validation during training": dice} if dice else {})
+    write_bundle(model, trainer.folder, card_text(model, card))
     write_atomically(trainer.folder / RECORD, (json.dumps(record, indent=2) + "\n").encode())
     shutil.rmtree(trainer.folder / CHECKPOINTS, ignore_errors=True)
 
