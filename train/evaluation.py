@@ -164,12 +164,16 @@ def _tables(predicted: Volume, truth: Volume, border_nm: float) -> tuple[Overlap
     """Overlaps as they are, and with the prediction's borders thinned to nothing (for ISBI's scores)."""
     sections = _slab_sections(predicted)
 
-    def slabs(thin: bool) -> Iterator[tuple[NDArray, NDArray]]:
+    def parts(thin: bool) -> Iterator[tuple[NDArray, NDArray]]:
         for found, true in zip(predicted.slabs(sections), truth.slabs(sections), strict=True):
-            scored = away_from_borders(true, border_nm, truth.voxel_size_nm) if border_nm else true
-            yield without_borders(found) if thin else found, scored
+            # A slab is as deep as a chunk on disk; what is worked out from it need not be.
+            some = max(1, SLAB_VOXELS // found[0].size)
+            for z in range(0, len(found), some):
+                scored = true[z : z + some]
+                scored = away_from_borders(scored, border_nm, truth.voxel_size_nm) if border_nm else scored
+                yield without_borders(found[z : z + some]) if thin else found[z : z + some], scored
 
-    return overlaps_of_slabs(slabs(False)), overlaps_of_slabs(slabs(True))
+    return overlaps_of_slabs(parts(False)), overlaps_of_slabs(parts(True))
 
 
 def _slab_sections(volume: Volume) -> int:

@@ -105,10 +105,11 @@ def instances_from_affinities(
     for k, block in enumerate(blocks):
         part = ids[block.core]
         ids[block.core] = np.where(part > 0, part + np.uint32(before[k]), 0)
-    graph = Contacts.none()
+    parts = []
     for done, k in enumerate(order):
-        graph = graph + contacts(ids[blocks[k].ahead], affinities_of(blocks[k].ahead), offsets, blocks[k].core_shape)
+        parts.append(contacts(ids[blocks[k].ahead], affinities_of(blocks[k].ahead), offsets, blocks[k].core_shape))
         _tell(progress, 0.6 + 0.2 * (done + 1) / len(blocks), "contacts")
+    graph = Contacts.joined(parts)
     segment = clusters(int(found.sum()), graph, settings.threshold, settings.doubt_nm2 / (size_nm[1] * size_nm[2]))
     grown = _array(probabilities.shape_zyx, scratch, "instances")
     for done, k in enumerate(order):

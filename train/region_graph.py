@@ -25,15 +25,18 @@ class Contacts:
     sums: NDArray[np.int64]
 
     @classmethod
-    def none(cls) -> Contacts:
-        return cls(np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64))
-
-    def __add__(self, other: Contacts) -> Contacts:
-        return _grouped(
-            np.concatenate([self.pairs, other.pairs]),
-            np.concatenate([self.counts, other.counts]),
-            np.concatenate([self.sums, other.sums]),
+    def joined(cls, parts: Sequence[Contacts]) -> Contacts:
+        """The contacts of all parts, those of equal pairs added up, in order of ids."""
+        empty = np.zeros((0, 2), np.int64)
+        pairs, counts, sums = (
+            np.concatenate([empty, *(getattr(part, name) for part in parts)]) for name in ("pairs", "counts", "sums")
         )
+        if len(pairs) == 0:
+            return cls(pairs, counts, sums)
+        order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+        pairs = pairs[order]
+        first = np.flatnonzero(np.concatenate([[True], (pairs[1:] != pairs[:-1]).any(axis=1)]))
+        return cls(pairs[first], np.add.reduceat(counts[order], first), np.add.reduceat(sums[order], first))
 
 
 def contacts(
@@ -44,7 +47,7 @@ def contacts(
     What lies beyond the core is only looked up as the far end of an offset; affinities whose far end lies outside the
     box are left out. Offsets that reach one voxel count as neighbours. Fragment 0 is background.
     """
-    total = Contacts.none()
+    parts = []
     for channel, offset in zip(affinities, offsets, strict=True):
         end = tuple(min(c, n - step) for c, n, step in zip(core, fragments.shape, offset, strict=True))
         if min(end) <= 0:
@@ -57,8 +60,9 @@ def contacts(
         far = int(sum(offset) > 1)
         counts, sums = (np.zeros((len(pairs), 2), np.int64) for _ in range(2))
         counts[:, far], sums[:, far] = 1, channel[here][apart]
-        total = total + _grouped(pairs, counts, sums)
-    return total
+        # Grouped at once: there are as many rows as voxels on all boundaries.
+        parts.append(Contacts.joined([Contacts(pairs, counts, sums)]))
+    return Contacts.joined(parts)
 
 
 def clusters(fragments: int, found: Contacts, threshold: float, doubt: float) -> NDArray[np.uint32]:
@@ -68,28 +72,21 @@ def clusters(fragments: int, found: Contacts, threshold: float, doubt: float) ->
     for its far ones, of weight Σ(a − threshold)/(n + doubt), so that a mean over few voxels is trusted less. Edges
     above 0 join, those below 0 keep apart, the strongest first.
     """
-    edges: list[tuple[float, int, int]] = []
+    weights, pairs = [], []
     for column in range(2):
         some = found.counts[:, column] > 0
         n = found.counts[some, column]
-        weight = (found.sums[some, column] / 255 - threshold * n) / (n + doubt)
-        edges += [(float(w), int(a), int(b)) for w, (a, b) in zip(weight, found.pairs[some], strict=True)]
+        weights.append((found.sums[some, column] / 255 - threshold * n) / (n + doubt))
+        pairs.append(found.pairs[some])
+    weight, (a, b) = np.concatenate(weights), np.concatenate(pairs).T
+    order = np.argsort(-np.abs(weight), kind="stable")
+    edges = list(zip((weight[order] > 0).tolist(), a[order].tolist(), b[order].tolist(), strict=True))
     segment = np.arange(fragments + 1)
     if edges:
-        assigned = np.array(mwatershed.cluster_edges(edges), np.int64)
+        assigned = np.array(mwatershed.cluster(edges), np.int64)
         segment[assigned[:, 0]] = fragments + 1 + assigned[:, 1]
     segment[0] = -1
     _, first, number = np.unique(segment, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.uint32)
     rank[np.argsort(first)] = np.arange(len(first))
     return rank[number.ravel()]
-
-
-def _grouped(pairs: NDArray[np.int64], counts: NDArray[np.int64], sums: NDArray[np.int64]) -> Contacts:
-    """Rows of equal pairs added up."""
-    if len(pairs) == 0:
-        return Contacts(pairs, counts, sums)
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    pairs = pairs[order]
-    first = np.flatnonzero(np.concatenate([[True], (pairs[1:] != pairs[:-1]).any(axis=1)]))
-    return Contacts(pairs[first], np.add.reduceat(counts[order], first), np.add.reduceat(sums[order], first))

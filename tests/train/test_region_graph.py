@@ -11,13 +11,14 @@ def test_contacts_are_counted_once_wherever_blocks_meet() -> None:
     offsets = (*NEIGHBOURS, (0, 0, 4))
     affinities = rng.integers(0, 256, (4, 8, 9, 10)).astype(np.uint8)
     whole = contacts(fragments, affinities, offsets, fragments.shape)
-    parts = Contacts.none()
+    parts = []
     for z in (4, 0):
         for x in (0, 5):
             ahead = (slice(z, None), slice(None), slice(x, None))
-            parts = parts + contacts(fragments[ahead], affinities[(slice(None), *ahead)], offsets, (4, 9, 5))
+            parts.append(contacts(fragments[ahead], affinities[(slice(None), *ahead)], offsets, (4, 9, 5)))
+    joined = Contacts.joined(parts)
     for name in ("pairs", "counts", "sums"):
-        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+        np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
     a, b = fragments[:, :, :-4], fragments[:, :, 4:]
     apart = ((a == 1) & (b == 3)) | ((a == 3) & (b == 1))
     row = int(np.flatnonzero((whole.pairs == (1, 3)).all(axis=1))[0])
@@ -50,4 +51,4 @@ def test_few_voxels_are_doubted() -> None:
 
 
 def test_no_contacts_no_change() -> None:
-    assert clusters(3, Contacts.none(), 0.5, 25).tolist() == [0, 1, 2, 3]
+    assert clusters(3, Contacts.joined([]), 0.5, 25).tolist() == [0, 1, 2, 3]
