@@ -9,7 +9,7 @@ from neuropil.tissue.arrival import Grid, arrival_time
 from neuropil.tissue.certificate import is_closed, volume_um3
 from neuropil.tissue.contents import Contents, Solid
 from neuropil.tissue.interior import CellInterior
-from neuropil.tissue.layout import LaidOutCell
+from neuropil.tissue.laid_cell import LaidOutCell
 from neuropil.tissue.myelin import PARANODE_UM, PERIOD_UM, add_myelinated, sheath_share, with_nodes
 from neuropil.tissue.polygonize import polygonize
 
