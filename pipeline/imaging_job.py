@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import ValidationError
 
 from neuropil.morphology.typed_yaml import validation_sentence
 from neuropil.simulate.fibsem import Micrograph
 from neuropil.simulate.fluorescence import LightMicroscope, image_filled_cells
 from neuropil.simulate.imaging import Microscope, image_block, labels_on_image, load_microscope
+from neuropil.simulate.microscope import BlockFaceSem
+from neuropil.simulate.sstem import SsTem
 from neuropil.simulate.swc2img import Swc2Img, image_swc2img
 from neuropil.tissue.circuit import VESSEL_KIND
 from neuropil.voxelize.block_files import BlockFiles, read_block
 from neuropil.voxelize.replacement import replacing
+from neuropil.voxelize.volume import Volume
 from neuropil.voxelize.volume_files import HDF5_NAME, write_volume
 
 from .block_job import recorded_stain_scale
@@ -42,10 +48,15 @@ def image_to_file(
     look = named_appearance(profile, np.random.default_rng([seed, 1]))
     instrument = look.profile.microscope if microscope is None else named_microscope(microscope)
     tissue = read_block(block)
-    micrograph = micrograph_of(tissue, look, instrument, seed)
-    write_volume(micrograph.image, output)
+    with tempfile.TemporaryDirectory() as scratch:
+        out = None
+        if isinstance(instrument, BlockFaceSem):
+            # As large as the block: a file takes it slice by slice, so that memory does not.
+            out = np.lib.format.open_memmap(Path(scratch) / "image.npy", "w+", np.uint8, tissue.shape_zyx)
+        micrograph = micrograph_of(tissue, look, instrument, seed, out)
+        write_volume(micrograph.image, output)
     if labels is not None:
-        write_volume(labels_on_image(tissue.volume("instances"), micrograph, instrument), labels)
+        write_volume(labels_on_image(_on_disk(tissue, "instances"), micrograph, instrument), labels)
     manifest = parameters_file(output)
     with replacing(manifest) as file:
         text = json.dumps({"block": str(block), "profile": profile, "seed": seed} | micrograph.parameters, indent=1)
@@ -59,8 +70,19 @@ def parameters_file(output: str) -> Path:
     return Path(f"{hdf5['file'] if hdf5 else output.rstrip('/')}.json")
 
 
-def micrograph_of(tissue: BlockFiles, look: Appearance, microscope: Microscope, seed: int) -> Micrograph:
-    """A block of tissue, or the cells of a circuit, through a microscope. Raises ValueError where it does not suit."""
+def _on_disk(tissue: BlockFiles, name: str) -> Volume:
+    """A block's label as it lies on disk, to be read some slices at a time."""
+    array: Any = tissue.labels[name]
+    return Volume(array, tissue.voxel_size_nm, tissue.origin_nm)
+
+
+def micrograph_of(
+    tissue: BlockFiles, look: Appearance, microscope: Microscope, seed: int, out: npt.NDArray[np.uint8] | None = None
+) -> Micrograph:
+    """A block of tissue, or the cells of a circuit, through a microscope; out: as `image_block` takes it.
+
+    Raises ValueError where the block does not suit.
+    """
     if isinstance(microscope, LightMicroscope | Swc2Img) and "volume_fraction" in tissue.labels:
         return _circuit_imaged(tissue, look, microscope, seed)
     lacking = [name for name in ("materials", "membrane", "instances") if name not in tissue.labels]
@@ -71,14 +93,19 @@ def micrograph_of(tissue: BlockFiles, look: Appearance, microscope: Microscope, 
         )
     if "sections" in tissue.manifest.get("microscope", {}):
         raise ValueError(f"{tissue.path} holds sections, not the tissue between them, and cannot be imaged again")
+    streamed = isinstance(microscope, BlockFaceSem | SsTem)
+    materials, membrane, instances = (
+        _on_disk(tissue, name) if streamed else tissue.volume(name) for name in ("materials", "membrane", "instances")
+    )
     return image_block(
-        tissue.volume("materials"),
-        tissue.volume("membrane"),
-        tissue.volume("instances"),
+        materials,
+        membrane,
+        instances,
         look.materials,
         microscope,
         np.random.default_rng(seed),
         recorded_stain_scale(tissue.manifest),
+        out,
     )
 
 

@@ -450,6 +450,7 @@ def image_fibsem(
     microscope: FibSem | SbfSem,
     rng: np.random.Generator,
     stain_scale: npt.NDArray[np.floating] | None = None,
+    out: npt.NDArray[np.uint8] | None = None,
 ) -> Micrograph:
     """The micrograph that a FIB-SEM or an SBF-SEM takes of a block.
 
@@ -460,13 +461,14 @@ def image_fibsem(
 
     A cell's materials take up more or less stain than the table says, as `materials.cell_stains` tells from the key
     among the returned parameters, where `sampled_artefacts` are too. stain_scale: by cell id, a
-    factor on its cytoplasm's stain; cells beyond its end have 1. Works with as many threads as numba may use.
+    factor on its cytoplasm's stain; cells beyond its end have 1. Works with as many threads as numba may use. The
+    image is written to `out`, slice by slice, where it is given; volumes on disk are read some slices at a time.
 
     Raises ValueError when the volumes disagree or hold a material the table lacks.
     """
     key = key_from(rng)
     face = _BlockFace(materials, membrane, instances, table, microscope, key, stain_scale)
-    image = np.empty(face.shape, np.uint8)
+    image = np.empty(face.shape, np.uint8) if out is None else out
     face.expose(lambda index, signal, tiling: face.detect(index, signal, tiling, image[index]))
     parameters = {
         "microscope": microscope.model_dump(),

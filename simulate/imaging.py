@@ -63,9 +63,11 @@ def image_block(
     microscope: Microscope,
     rng: np.random.Generator,
     stain_scale: npt.NDArray[np.floating] | None = None,
+    out: npt.NDArray[np.uint8] | None = None,
 ) -> Micrograph:
     """The micrograph that any of the microscopes takes of a block; see its own function for what comes back.
 
+    out: array of the block's shape for a block-face SEM to write its image to, such as one on disk; no other takes it.
     The image's voxels are the microscope's: those of the block, or sections. `labels_on_image` puts labels on them.
     """
     block = (materials, membrane, instances, table)
@@ -77,7 +79,7 @@ def image_block(
         return image_xray(*block, microscope, rng, stain_scale)
     if isinstance(microscope, Swc2Img):
         return image_swc2img(instances.with_data(np.asarray(instances.data) > 0), microscope, rng)
-    return image_fibsem(*block, microscope, rng, stain_scale)
+    return image_fibsem(*block, microscope, rng, stain_scale, out)
 
 
 def labels_on_image(labels: Volume, micrograph: Micrograph, microscope: Microscope) -> Volume:

@@ -11,6 +11,7 @@ from neuropil.voxelize.volume import Volume
 from .block_input import check_block, first_voxel
 from .hash_noise import SmoothNoise, sub_key
 from .materials import MaterialTable, cell_deviate
+from .slices import Slices
 
 Plane = npt.NDArray[np.float32]
 
@@ -89,7 +90,7 @@ class StainedVolume:
     ) -> None:
         """Raises ValueError where the volumes disagree or hold a material that the table lacks."""
         check_block(materials, membrane, instances, table)
-        self._volumes = (materials.data, membrane.data, instances.data)
+        self._volumes = tuple(Slices(volume.data) for volume in (materials, membrane, instances))
         self.shape = materials.shape_zyx
         self._cell_key = np.uint64(sub_key(key, "cells"))
         self._scales = np.asarray(np.ones(1) if stain_scale is None else stain_scale, np.float32)
