@@ -1,9 +1,17 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from neuropil.train.affinities import affinity_loss, affinity_targets, cell_cores, voxel_offsets
-from neuropil.train.settings import AffinityTask
+from neuropil.train.bundle import read_bundle
+from neuropil.train.dataset import SegmentationDataset
+from neuropil.train.inference import probability_slabs
+from neuropil.train.labelled_volume import LabelledVolume
+from neuropil.train.settings import AffinityTask, NetworkConfig, TrainingConfig
+from neuropil.train.training import train_network
+from neuropil.voxelize.volume import Volume
 
 NM10 = (10.0, 10.0, 10.0)
 
@@ -69,3 +77,26 @@ def test_the_loss_is_least_at_the_targets_and_blind_to_what_is_unknown() -> None
     assert torch.isfinite(loss)
     assert affinity_loss(best + 1, targets, task) > loss < affinity_loss(-best, targets, task)
     assert best.grad is not None and (best.grad[torch.isnan(targets)] == 0).all()
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_a_network_learns_affinities_and_its_bundle_knows_them(planar: bool, tmp_path: Path) -> None:
+    """Bright cells in dark walls: after some steps walls are told from cells, and the bundle says what it found."""
+    z, y, x = np.indices((32, 64, 64))
+    walls = (z % 16 < 2) | (y % 16 < 3) | (x % 16 < 3)
+    ids = np.where(walls, 0, 1 + z // 16 * 100 + y // 16 * 10 + x // 16).astype(np.uint32)
+    noise = np.random.default_rng(0).normal(0, 8, ids.shape)
+    image = np.clip(np.where(walls, 40, 200) + noise, 0, 255).astype(np.uint8)
+    volume = LabelledVolume("rooms", image, np.zeros(ids.shape, np.uint8), NM10, instances=ids)
+    task = AffinityTask(far_nm=(40.0,), boundary_nm=0.0, planar=planar)
+    network = NetworkConfig(spatial_dims=2 if planar else 3, features=(8, 8, 8, 8, 8, 8))
+    data = SegmentationDataset([[volume]], 32, spatial_dims=2 if planar else 3, balanced=0.0, task=task)
+    config = TrainingConfig(
+        network=network, task=task, steps=40, batch=2, learning_rate=0.01, validations=1, bf16=False
+    )
+    train_network(config, data, [volume], tmp_path / "model")
+    model = read_bundle(tmp_path / "model")
+    assert model.task == task and model.classes == task.channels
+    found = np.concatenate([s.probabilities for s in probability_slabs(model, Volume(image, NM10))], axis=1)
+    inside, wall = found[0][ids > 0].mean(), found[0][ids == 0].mean()
+    assert inside > wall + 60
