@@ -79,8 +79,10 @@ def train_on_fresh_blocks(
 ) -> None:
     """Train the recipe's network on blocks that are made meanwhile, as `train_on_blocks` does on those on disk.
 
-    Block 0 is validated on.
+    Block 0 is validated on. Raises ValueError where patches are to be cut by other processes: only this one has them.
     """
+    if recipe.training.workers:
+        raise ValueError(f"training.workers is {recipe.training.workers}, but with fresh blocks only 0 is allowed")
     instances = recipe.training.task.labels == "instances"
     groups = [source.load(instances) for source in others]
     total = sum(s.weight for s in others) or 1.0
