@@ -28,6 +28,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from _semantic_data import held_out, real_training, scores, synthetic
+from matplotlib.patches import Patch
 
 from neuropil.pipeline.torch_threads import use_fastest_threads
 from neuropil.train.bundle import read_bundle, write_atomically
@@ -115,6 +116,8 @@ def finished(cells: Sequence[Cell], root: Path) -> dict[Cell, dict[str, Any]]:
 def table(done: dict[Cell, dict[str, Any]]) -> Iterator[str]:
     """Markdown lines: per network and number of classes, mean ± standard deviation over seeds."""
     for (network, classes), published in PUBLISHED.items():
+        if not any((cell.network, cell.classes) == (network, classes) for cell in done):
+            continue
         names = SemanticTask(classes=classes).channels
         yield f"\n## {network}, {classes} {'class' if classes == 1 else 'classes'}\n"
         yield f"| | seeds | {' | '.join(names)} | mean | Sokolov: mean | mitochondrion |"
@@ -142,19 +145,22 @@ def bars(done: dict[Cell, dict[str, Any]], file: Path) -> None:
             rows = [s["mean"] for c, s in done.items() if (c.data, c.classes, c.network) == (data, classes, network)]
             x = place + 0.27 * (shift - 1)
             if rows:
-                axes.bar(x, np.mean(rows), 0.25, color=COLOURS[shift], label=data if place == 0 else None)
+                axes.bar(x, np.mean(rows), 0.25, color=COLOURS[shift])
                 axes.plot([x] * len(rows), rows, "k.", ms=3)
             axes.plot([x - 0.12, x + 0.12], [PUBLISHED[network, classes][data][0]] * 2, "k-", lw=1)
     axes.set_xticks(range(len(places)), [f"{network}\n{classes}" for network, classes in places])
     axes.set(ylabel="mean Dice", ylim=(0, 1), title="dots: seeds; lines: Sokolov et al. on their own test slices")
-    figure.legend(loc="outside right upper")
+    axes.legend(
+        handles=[Patch(color=c, label=d) for c, d in zip(COLOURS, DATA, strict=False)], ncols=3, loc="lower left"
+    )
     figure.savefig(file, dpi=120, bbox_inches="tight")
     plt.close(figure)
 
 
 def pictures(cells: Sequence[Cell], tests: Sequence[LabelledVolume], root: Path, file: Path) -> None:
     """A held-out slice, what is drawn on it, and what networks trained on each kind of data find there."""
-    image, bits = tests[len(tests) // 2].image[:1, :512, :512], tests[len(tests) // 2].bits[0, :512, :512]
+    middle = tests[len(tests) // 2]
+    image, bits = middle.image[:1, 128:640, 256:768], middle.bits[0, 128:640, 256:768]
     panels = [("real, held out", masks_from_bits(0 * bits)), ("drawn", masks_from_bits(bits))]
     for cell in cells:
         found = segment(read_bundle(cell.folder(root)), Volume(image, (5.0, 5.0, 5.0)))
@@ -169,7 +175,7 @@ def pictures(cells: Sequence[Cell], tests: Sequence[LabelledVolume], root: Path,
             axis.imshow(mask[..., None] * np.array([*matplotlib.colors.to_rgb(colour), 0.45]))
         axis.set_title(title)
         axis.axis("off")
-    handles = [matplotlib.patches.Patch(color=c, label=n) for c, n in zip(COLOURS, CLASS_NAMES, strict=True)]
+    handles = [Patch(color=c, label=n) for c, n in zip(COLOURS, CLASS_NAMES, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(CLASS_NAMES))
     figure.savefig(file, dpi=90)
     plt.close(figure)

@@ -120,7 +120,7 @@ def test_fresh_blocks_while_training(tiny_recipe: Path, tmp_path: Path, monkeypa
 
 
 def test_passed_blocks_are_removed_and_the_first_is_kept(
-    tiny_recipe: Path, tiny_blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, made = load_recipe(str(tiny_recipe)), []
 
