@@ -12,12 +12,12 @@ from neuropil.train.linking import (
     assigned,
     link_sections,
     read_head,
-    regions_of_section,
     section_pairs,
     train_head,
     write_head,
 )
 from neuropil.train.networks import build_network
+from neuropil.train.section_regions import regions_of_section
 from neuropil.train.settings import AffinityTask, NetworkConfig
 from neuropil.voxelize.volume import Volume
 
