@@ -15,10 +15,10 @@ from typing import Any
 
 from neuropil.simulate.sstem import SsTem
 from neuropil.train.bundle import METADATA
+from neuropil.train.curve import read_curve
 from neuropil.train.inference import InferenceSettings
 from neuropil.train.shipped import model_folder
 from neuropil.train.training import RECORD as TRAINING_RECORD
-from neuropil.train.training import read_curve
 from neuropil.voxelize.replacement import replacing
 from neuropil.voxelize.volume import Triple, Volume
 from neuropil.voxelize.volume_files import write_volume

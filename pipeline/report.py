@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuropil.train.classes import CLASS_NAMES
-from neuropil.train.training import read_curve
+from neuropil.train.curve import read_curve
 from neuropil.voxelize.block_files import read_block
 
 from .page import Figure, Picture, compared_figures, plot_figure, render, tissue_figures

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .augmentation import Augmentation, resized, turned
 from .classes import CLASS_NAMES
 from .labelled_volume import ISOTROPY, LabelledVolume, Source
+from .rescaling import LARGEST_RESCALE, SAME_SIZE
 from .settings import SemanticTask, Task
 from .tasks import targets_of
 
@@ -22,10 +23,6 @@ from .tasks import targets_of
 AIMS = 50_000
 # Volumes whose voxel sizes differ by more than this factor are not the same scale of image.
 SAME_SCALE = 1.25
-# Volumes are brought to a stated voxel size from within this factor, beyond which nothing looks alike.
-LARGEST_RESCALE = 2.0
-# Within this fraction two voxel sizes are the same.
-SAME_SIZE = 0.02
 
 
 @dataclass(frozen=True)

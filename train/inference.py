@@ -16,13 +16,8 @@ from neuropil.voxelize.volume import Volume
 
 from .bundle import Model
 from .networks import in_fast_layout
-from .rescaling import RescaledImage, first_needed, rescaled_slabs
+from .rescaling import LARGEST_RESCALE, SAME_SIZE, RescaledImage, first_needed, rescaled_slabs
 from .tiling import Slab, Tiling, blend
-
-# Beyond this factor between the voxel sizes of model and image, nothing looks as it did in training.
-LARGEST_RESCALE = 2.0
-# Within this fraction two voxel sizes are the same.
-SAME_SIZE = 0.02
 
 Progress = Callable[[float, str], None]
 

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from .tiling import Slab
 
 Shape = tuple[int, int, int]
+# Beyond this factor between the voxel sizes of model and image, nothing looks as it did in training.
+LARGEST_RESCALE = 2.0
+# Within this fraction two voxel sizes are the same.
+SAME_SIZE = 0.02
 
 
 class RescaledImage:

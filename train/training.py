@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
-import io
-import itertools
 import json
 import shutil
 import time
@@ -18,15 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.tensorboard import SummaryWriter
 
 from .bundle import METADATA, Model, write_atomically, write_bundle
 from .card import Card, card_text
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from .curve import CURVE, write_curve
 from .dataset import Batch, PatchSource
 from .inference import InferenceSettings, Segmenter
 from .labelled_volume import LabelledVolume
+from .loading import load_batches
 from .networks import best_device, build_network, in_fast_layout
 from .pacing import affordable_steps, keep_to_time
 from .processes import Process, joined
@@ -38,7 +36,6 @@ from .validation import validate
 Progress = Callable[[float, str], None]
 CHECKPOINTS = "checkpoints"
 EVENTS = "events"
-CURVE = "curve.csv"
 RECORD = "training.json"
 # Rows of the training curve.
 CURVE_POINTS = 50
@@ -138,37 +135,6 @@ def _check(config: TrainingConfig, dataset: PatchSource, validation: Sequence[La
         raise ValueError("patience is set, but there is nothing to validate on, so nothing says when to stop")
 
 
-def read_curve(folder: Path) -> list[dict[str, float]]:
-    """Rows of a training's curve: step, seconds, learning_rate, loss, and at validations dice_CHANNEL and
-    dice_mean (other rows lack these)."""
-    with open(folder / CURVE, newline="") as file:
-        return [{key: float(v) for key, v in row.items() if v} for row in csv.DictReader(file)]
-
-
-class _Steps(IterableDataset):
-    """Batches of a source for the worker processes of a loader: worker i of n makes steps i, i + n, … of them."""
-
-    def __init__(self, source: PatchSource, seed: int, size: int, start: int, part: tuple[int, int]) -> None:
-        self.arguments = source, seed, size, start, part
-
-    def __iter__(self) -> Iterator[Batch]:
-        source, seed, size, start, part = self.arguments
-        worker = torch.utils.data.get_worker_info()
-        assert worker is not None
-        for step in itertools.count(start + worker.id, worker.num_workers):
-            yield next(source.batches(seed, size, step, part))
-
-
-def _batches(trainer: Trainer) -> Iterator[Batch]:
-    """This process's share of the batches from the trainer's step on."""
-    config, process = trainer.config, trainer.process
-    part = (process.rank, process.count)
-    if not config.workers:
-        return trainer.dataset.batches(config.seed, config.batch, trainer.step, part)
-    steps = _Steps(trainer.dataset, config.seed, config.batch, trainer.step, part)
-    return iter(DataLoader(steps, batch_size=None, num_workers=config.workers, pin_memory=torch.cuda.is_available()))
-
-
 def _trainer(
     config: TrainingConfig,
     dataset: PatchSource,
@@ -196,7 +162,8 @@ def _train(trainer: Trainer, mark: str, begun: float, progress: Progress | None)
         trainer.schedule = Schedule.of_steps(steps)
     writer = SummaryWriter(str(trainer.folder / EVENTS), purge_step=trainer.step or None) if leads else None
     times: list[float] = []
-    batches = _batches(trainer)
+    part = (trainer.process.rank, trainer.process.count)
+    batches = load_batches(trainer.dataset, config, trainer.step, part)
     try:
         while trainer.step < trainer.schedule.steps:
             begin = time.monotonic()
@@ -322,17 +289,7 @@ def _record(trainer: Trainer, writer: SummaryWriter, rate: float, validate: bool
     for key, value in row.items():
         if key not in ("step", "validation_seconds"):
             writer.add_scalar(key.replace("dice_", "dice/"), value, trainer.step)
-    write_atomically(trainer.folder / CURVE, _curve_csv(trainer.curve, trainer.config.task.channels))
-
-
-def _curve_csv(curve: Sequence[dict[str, float]], channels: Sequence[str]) -> bytes:
-    columns = ["step", "seconds", "learning_rate", "loss"]
-    columns += [f"dice_{name}" for name in channels] + ["dice_mean", "validation_seconds"]
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns)
-    table.writeheader()
-    table.writerows(curve)
-    return text.getvalue().encode()
+    write_curve(trainer.folder, trainer.curve, trainer.config.task.channels)
 
 
 def _checkpoint(trainer: Trainer, mark: str) -> Checkpoint:

@@ -13,10 +13,11 @@ from pydantic import ValidationError
 
 from neuropil.train.augmentation import NO_AUGMENTATION
 from neuropil.train.bundle import read_bundle
+from neuropil.train.curve import read_curve
 from neuropil.train.dataset import SegmentationDataset
 from neuropil.train.labelled_volume import LabelledVolume
 from neuropil.train.settings import NetworkConfig, SemanticTask, TrainingConfig
-from neuropil.train.training import read_curve, train_network
+from neuropil.train.training import train_network
 
 FEW = {"batch": 2, "checkpoint_steps": 4, "validations": 2, "validation_sections": 2}
 
