@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from .bundle import Model
 
 
+SCORES = "Dice per class; `false_CLASS` is the share of all voxels taken for a class that is drawn nowhere there."
+
+
 @dataclass(frozen=True)
 class Card:
     """`trained_on` is a sentence or two; `scores` maps what was scored to numbers by name (Dice per class, say);
@@ -28,9 +31,9 @@ def card_text(model: Model, card: Card) -> str:
         f"A {dims}D network ({model.config.kind}, channels {'-'.join(map(str, model.config.features))}) for "
         f"{', '.join(model.classes)}, on images with voxels of {size} nm (z, y, x).",
         "",
-        f"    neuropil segment {model.name} INPUT -o OUTPUT",
+        "    neuropil segment THIS_FOLDER INPUT -o OUTPUT",
         f"    {command} --bundle_root THIS_FOLDER --dataset_dir PICTURES",
-        f"    neuropil export {model.name} model.onnx",
+        "    neuropil export THIS_FOLDER model.onnx",
         "",
         "## Trained on",
         "",
@@ -38,7 +41,7 @@ def card_text(model: Model, card: Card) -> str:
     ]
     if card.scores:
         names = list(dict.fromkeys(name for scores in card.scores.values() for name in scores))
-        lines += ["", "## Scores (Dice)", "", f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        lines += ["", "## Scores", "", SCORES, "", f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
         for what, scores in card.scores.items():
             cells = [scores.get(name) for name in names]
             lines.append(f"| {what} | {' | '.join('–' if c is None else f'{c:.3f}' for c in cells)} |")

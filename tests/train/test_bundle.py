@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from neuropil.train.bundle import Model, read_bundle, write_bundle
+from neuropil.train.card import Card, card_text
 from neuropil.train.classes import CLASS_NAMES
 from neuropil.train.inference import probability_slabs, segment
 from neuropil.train.networks import build_network
@@ -166,3 +167,14 @@ def test_damaged_and_foreign_bundles_are_refused(bundle: Path, tmp_path: Path) -
         read_bundle(bundle)
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         read_bundle(tmp_path / "nowhere")
+
+
+def test_card_says_what_it_learnt_from_how_good_it_is_and_where_it_fails(bundle: Path) -> None:
+    model = read_bundle(bundle)
+    scores = {"real": {"psd": 0.5, "membrane": None}, "virtual": {"psd": 0.25, "mean": 0.75}}
+    write_bundle(model, bundle, card_text(model, Card("Two blocks.", scores, ["No myelin."])))
+    text = (bundle / "docs" / "README.md").read_text()
+    assert text.startswith("# toy\n") and "5 × 5 × 5 nm" in text
+    assert "| | psd | membrane | mean |" in text
+    assert "| real | 0.500 | – | – |" in text and "| virtual | 0.250 | – | 0.750 |" in text
+    assert "Two blocks." in text and "- No myelin." in text
