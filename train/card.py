@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from .bundle import Model
 
-
 SCORES = "Dice per class; `false_CLASS` is the share of all voxels taken for a class that is drawn nowhere there."
 
 
