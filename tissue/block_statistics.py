@@ -21,7 +21,9 @@ from .filling import Cell
 from .laid_cell import LaidOutCell
 from .membranes import Membranes
 from .parameters import TissueParameters
+from .shapes import FaceArray
 from .synapses import Synapse
+from .threads import each
 
 KINDS = ("axon", "dendrite", "astrocyte", "myelinated_axon")
 WIDEST_GAP_NM = 100.0
@@ -236,18 +238,34 @@ def _measure_synapses(
 
 def membrane_area_um2(cells: list[Cell], size_um: tuple[float, float, float]) -> float:
     """Area of all cells' surfaces inside the block, both sides of every gap."""
+    high = np.asarray(size_um, float)
+    return sum(each(lambda cell: _area_inside(cell.vertices_um, cell.faces, high), cells))
+
+
+@numba.njit(cache=True, nogil=True)
+def _area_inside(vertices: FloatArray, faces: FaceArray, high: FloatArray) -> float:
+    """Area of the triangles whose middle lies in the box from 0 to high."""
     total = 0.0
-    for cell in cells:
-        corners = cell.vertices_um[cell.faces]
-        middle = corners.mean(1)
-        inside = ((middle > 0) & (middle < size_um)).all(1)
-        across = np.cross(corners[inside, 1] - corners[inside, 0], corners[inside, 2] - corners[inside, 0])
-        total += 0.5 * float(np.linalg.norm(across, axis=1).sum())
+    for f in range(faces.shape[0]):
+        a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
+        inside = True
+        for d in range(3):
+            middle = (a[d] + b[d] + c[d]) / 3
+            inside = inside and 0 < middle < high[d]
+        if inside:
+            x = (b[1] - a[1]) * (c[2] - a[2]) - (b[2] - a[2]) * (c[1] - a[1])
+            y = (b[2] - a[2]) * (c[0] - a[0]) - (b[0] - a[0]) * (c[2] - a[2])
+            z = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+            total += 0.5 * np.sqrt(x * x + y * y + z * z)
     return total
 
 
 def membrane_gaps_nm(
-    cells: list[Cell], size_um: tuple[float, float, float], rng: np.random.Generator, places: int = 24, each: int = 50
+    cells: list[Cell],
+    size_um: tuple[float, float, float],
+    rng: np.random.Generator,
+    places: int = 24,
+    each_place: int = 50,
 ) -> FloatArray:
     """At random places of the membranes, (n, 2) in nm: how far the nearest other cell's surface is, and a third cell's.
 
@@ -258,8 +276,9 @@ def membrane_gaps_nm(
     edge = min(0.25, *size_um)
     lows = np.array([cell.vertices_um.min(0) for cell in cells]) - reach
     highs = np.array([cell.vertices_um.max(0) for cell in cells]) + reach
-    widths = []
-    for low in rng.uniform(0, np.asarray(size_um) - edge + 1e-9, (places, 3)):
+
+    def widths(place: tuple[FloatArray, np.random.Generator]) -> FloatArray:
+        low, own_rng = place
         near: list[FloatArray] = []
         owner: list[npt.NDArray[np.int64]] = []
         for index in np.flatnonzero(((lows < low + edge) & (highs > low)).all(1)):
@@ -272,10 +291,12 @@ def membrane_gaps_nm(
         cross = np.cross(corners[:, 1] - first, corners[:, 2] - first)
         weight = np.linalg.norm(cross, axis=1) * ((first > low) & (first < low + edge)).all(1)
         if weight.sum() == 0:
-            continue
-        chosen = rng.choice(len(corners), size=each, p=weight / weight.sum())
-        widths.append(_nearest_foreign(corners, whose, chosen, reach))
-    return 1000 * np.concatenate(widths) if widths else np.empty((0, 2))
+            return np.empty((0, 2))
+        chosen = own_rng.choice(len(corners), size=each_place, p=weight / weight.sum())
+        return _nearest_foreign(corners, whose, chosen, reach)
+
+    boxes = rng.uniform(0, np.asarray(size_um) - edge + 1e-9, (places, 3))
+    return 1000 * np.concatenate(each(widths, list(zip(boxes, rng.spawn(places), strict=True))))
 
 
 @numba.njit(cache=True, nogil=True)

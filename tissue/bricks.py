@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from .arrival import FloatArray, RoundCones, round_cone_distance
 from .interior import CellInterior, IntArray, _room_at, cube_key
-from .polygonize import _TETRAHEDRA as TETRAHEDRA
+from .polygonize import TETRAHEDRA, cut_edges
 
 EDGE = 12  # cubes along a brick
 NODES = EDGE + 1
@@ -121,8 +121,7 @@ def _cut_to_room(
 def _vertex(
     a: int, b: int, fa: float, fb: float, table: dict[int, int], vertices: list[tuple[float, float, float]]
 ) -> int:
-    if a > b:
-        a, b, fa, fb = b, a, fb, fa
+    """The vertex on the edge between two nodes, the smaller first."""
     step = b - a
     mask = (1 << BITS) - 1
     # An edge joins a node to one of seven greater neighbours.
@@ -147,9 +146,7 @@ def _march(fields: FloatArray, bricks: IntArray, tetrahedra: IntArray) -> tuple[
     faces.clear()
     node = np.empty(8, np.int64)
     value = np.empty(8)
-    inside = np.empty(4, np.int64)
-    outside = np.empty(4, np.int64)
-    corner = np.empty(4, np.int64)
+    sides, ends, corner = np.empty((2, 4), np.int64), np.empty((4, 2), np.int64), np.empty(4, np.int64)
     shift = np.int64(1 << (BITS - 1))
     for brick in range(bricks.shape[0]):
         field = fields[brick]
@@ -169,29 +166,12 @@ def _march(fields: FloatArray, bricks: IntArray, tetrahedra: IntArray) -> tuple[
                         z = bricks[brick, 2] * EDGE + k + ((c >> 2) & 1) + shift
                         node[c] = (x << (2 * BITS)) + (y << BITS) + z
                     for t in range(6):
-                        n_in = n_out = 0
-                        parity = 0
-                        for c in range(4):
-                            if value[tetrahedra[t, c]] > 0:
-                                inside[n_in] = tetrahedra[t, c]
-                                n_in += 1
-                                parity += n_out
-                            else:
-                                outside[n_out] = tetrahedra[t, c]
-                                n_out += 1
-                        if n_in == 0 or n_in == 4:
-                            continue
-                        count = 4 if n_in == 2 else 3
+                        count, flipped = cut_edges(value, tetrahedra[t], sides, ends)
                         for m in range(count):
-                            if n_in == 2:
-                                a = inside[0 if m < 2 else 1]
-                                b = outside[0 if m == 0 or m == 3 else 1]
-                            else:
-                                a = inside[0] if n_in == 1 else outside[0]
-                                b = outside[m] if n_in == 1 else inside[m]
+                            a, b = ends[m, 0], ends[m, 1]
                             corner[m] = _vertex(node[a], node[b], value[a], value[b], table, vertices)
                         for m in range(1, count - 1):
-                            if parity % 2 == 1:
+                            if flipped:
                                 faces.append((corner[0], corner[m + 1], corner[m]))
                             else:
                                 faces.append((corner[0], corner[m], corner[m + 1]))

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from .clearance import Clearance, clearance
 from .shapes import FaceArray, Shape
+from .threads import each
 
 LEAST_REACH_UM = 0.006
 
@@ -154,13 +155,15 @@ def nested_pairs(shapes: list[Shape]) -> set[tuple[int, int]]:
     lows = np.array([v.min(0) for v, _ in shapes])
     highs = np.array([v.max(0) for v, _ in shapes])
     probes = np.array([v[0] for v, _ in shapes], np.float64)
-    found = set()
-    for outer, (vertices, faces) in enumerate(shapes):
+
+    def held(outer: int) -> set[tuple[int, int]]:
         boxed = np.flatnonzero(((lows > lows[outer]) & (highs < highs[outer])).all(1))
-        if len(boxed):
-            inside = _holds(vertices.astype(np.float64), faces, probes[boxed])
-            found |= {(int(n), outer) for n in boxed[inside]}
-    return found
+        if len(boxed) == 0:
+            return set()
+        vertices, faces = shapes[outer]
+        return {(int(n), outer) for n in boxed[_holds(vertices.astype(np.float64), faces, probes[boxed])]}
+
+    return set().union(*each(held, range(len(shapes))))
 
 
 @dataclass(frozen=True)
@@ -188,8 +191,8 @@ def certify_packing(shapes: list[Shape], asked_gap_um: float) -> PackingCertific
     gaps = clearance_between(shapes, max(3 * asked_gap_um, LEAST_REACH_UM))
     return PackingCertificate(
         cells=len(shapes),
-        all_closed=all(is_closed(f) for _, f in shapes),
-        all_one_piece=all(pieces(len(v), f).max(initial=0) == 0 for v, f in shapes),
+        all_closed=all(each(lambda shape: is_closed(shape[1]), shapes)),
+        all_one_piece=all(each(lambda shape: pieces(len(shape[0]), shape[1]).max(initial=0) == 0, shapes)),
         all_outward=all(volume_um3(s) > 0 for s in shapes),
         crossing_pairs=len(gaps.crossing),
         nested_pairs=len(nested_pairs(shapes)),

@@ -19,7 +19,8 @@ from .threads import in_slabs
 
 IntArray = npt.NDArray[np.integer]
 
-TUNNEL_REACH_UM = 0.06  # how much later the third cell may arrive for a place to count as part of a tunnel
+TUNNEL_REACH_UM = 0.06  # how much later the third cell may arrive for a place to count as part of a tunnel, at most
+TUNNEL_REACH_SHEETS = 6.0  # and in widths of the sheets: in fixed tissue tunnels shrink with them
 TUNNEL_OVER_SHEET = 2.2  # tunnels of 40-80 nm beside sheets of 10-40 nm (realism.md row 12)
 FARTHEST_UM = 1.0
 SAMPLES = 200_000  # points that measure a share of the block: standard error 0.0005 at a share of 0.06
@@ -103,7 +104,8 @@ class Membranes:
 def _node_depth(
     time: FloatArray, cell: IntArray, stretch: FloatArray, sheet: float, i: int, j: int, k: int, who: int
 ) -> float:
-    near_third = 1 - (time[2, i, j, k] - time[0, i, j, k]) / TUNNEL_REACH_UM
+    reach = min(TUNNEL_REACH_UM, TUNNEL_REACH_SHEETS * sheet)
+    near_third = 1 - (time[2, i, j, k] - time[0, i, j, k]) / reach
     width = stretch[i, j, k] * sheet * (1 + (TUNNEL_OVER_SHEET - 1) * max(0.0, near_third))
     if cell[0, i, j, k] == who:
         ahead = time[1, i, j, k] - time[0, i, j, k]

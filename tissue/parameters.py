@@ -93,7 +93,7 @@ class TissueParameters(BaseModel):
     @property
     def least_sheet_um(self) -> float:
         """The narrowest sheets that are sure to keep gap_nm: linear pieces between the grid's nodes cut corners."""
-        return (1.1 * self.gap_nm + 2) / 1000
+        return (1.1 * self.gap_nm + 1.5) / 1000
 
 
 def tissue_presets() -> list[str]:

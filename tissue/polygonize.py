@@ -15,7 +15,7 @@ IntArray = npt.NDArray[np.integer]
 
 # The six Kuhn tetrahedra of a cube, corners numbered x + 2 y + 4 z: the paths from corner 0 to corner 7,
 # ordered so that each has positive volume.
-_TETRAHEDRA = np.array([[0, 1, 3, 7], [0, 5, 1, 7], [0, 3, 2, 7], [0, 2, 6, 7], [0, 4, 5, 7], [0, 6, 4, 7]], np.int64)
+TETRAHEDRA = np.array([[0, 1, 3, 7], [0, 5, 1, 7], [0, 3, 2, 7], [0, 2, 6, 7], [0, 4, 5, 7], [0, 6, 4, 7]], np.int64)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -34,6 +34,39 @@ def _longer(array: FloatArray, rows: int) -> FloatArray:
     return longer
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def cut_edges(value: FloatArray, tetrahedron: IntArray, sides: IntArray, ends: IntArray) -> tuple[int, bool]:
+    """How many edges of a tetrahedron the surface cuts, 0, 3 or 4, and whether their polygon is to be turned round.
+
+    value (8,): the field at a cube's corners; tetrahedron (4,): which of them it has; sides (2, 4): scratch. The cut
+    edges' corners come into ends (4, 2), in the polygon's order and the smaller first: along a Kuhn edge the greater
+    corner is greater in every axis.
+    """
+    inside, outside = sides[0], sides[1]
+    n_in = n_out = 0
+    parity = 0
+    for c in range(4):
+        if value[tetrahedron[c]] > 0:
+            inside[n_in] = tetrahedron[c]
+            n_in += 1
+            parity += n_out  # how many outside corners were passed: the permutation's sign
+        else:
+            outside[n_out] = tetrahedron[c]
+            n_out += 1
+    if n_in == 0 or n_in == 4:
+        return 0, False
+    count = 4 if n_in == 2 else 3
+    for m in range(count):
+        if n_in == 2:
+            a = inside[0 if m < 2 else 1]
+            b = outside[0 if m == 0 or m == 3 else 1]
+        else:
+            a = inside[0] if n_in == 1 else outside[0]
+            b = outside[m] if n_in == 1 else inside[m]
+        ends[m, 0], ends[m, 1] = min(a, b), max(a, b)
+    return count, parity % 2 == 1
+
+
 @numba.njit(cache=True, nogil=True)
 def _march(field: FloatArray, tetrahedra: IntArray, outside_value: float) -> tuple[FloatArray, npt.NDArray[np.int32]]:
     """Vertices in steps of the grid, counted from the layer around the field, and faces."""
@@ -45,7 +78,7 @@ def _march(field: FloatArray, tetrahedra: IntArray, outside_value: float) -> tup
     table = np.full((2, ny, nz, 8), -1, np.int32)
     x, y, z = np.empty(8, np.int64), np.empty(8, np.int64), np.empty(8, np.int64)
     value = np.empty(8)
-    inside, outside, corner = np.empty(4, np.int64), np.empty(4, np.int64), np.empty(4, np.int64)
+    sides, ends, corner = np.empty((2, 4), np.int64), np.empty((4, 2), np.int64), np.empty(4, np.int64)
     for i in range(nx - 1):
         table[(i + 1) % 2] = -1
         for j in range(ny - 1):
@@ -62,26 +95,9 @@ def _march(field: FloatArray, tetrahedra: IntArray, outside_value: float) -> tup
                 if n_faces + 40 > faces.shape[0]:
                     faces = _longer(faces, 2 * faces.shape[0])
                 for t in range(6):
-                    n_in = n_out = 0
-                    parity = 0
-                    for c in range(4):
-                        if value[tetrahedra[t, c]] > 0:
-                            inside[n_in] = tetrahedra[t, c]
-                            n_in += 1
-                            parity += n_out  # how many outside corners were passed: the permutation's sign
-                        else:
-                            outside[n_out] = tetrahedra[t, c]
-                            n_out += 1
-                    if n_in == 0 or n_in == 4:
-                        continue
-                    count = 4 if n_in == 2 else 3
+                    count, flipped = cut_edges(value, tetrahedra[t], sides, ends)
                     for m in range(count):
-                        if n_in == 2:
-                            a, b = inside[0 if m < 2 else 1], outside[0 if m == 0 or m == 3 else 1]
-                        else:
-                            a = inside[0] if n_in == 1 else outside[0]
-                            b = outside[m] if n_in == 1 else inside[m]
-                        a, b = min(a, b), max(a, b)  # along a Kuhn edge the greater corner is greater in every axis
+                        a, b = ends[m, 0], ends[m, 1]
                         kind = b - a
                         known = table[x[a] % 2, y[a], z[a], kind]
                         if known < 0:
@@ -94,7 +110,7 @@ def _march(field: FloatArray, tetrahedra: IntArray, outside_value: float) -> tup
                             n_vertices += 1
                         corner[m] = known
                     for m in range(1, count - 1):
-                        last = m if parity % 2 == 1 else m + 1
+                        last = m if flipped else m + 1
                         faces[n_faces, 0] = corner[0]
                         faces[n_faces, 1] = corner[2 * m + 1 - last]
                         faces[n_faces, 2] = corner[last]
@@ -111,5 +127,5 @@ def polygonize(grid: Grid, field_um: FloatArray) -> tuple[FloatArray, npt.NDArra
     """
     # A value of exactly zero would put several vertices on one node; -1e-7 µm keeps them apart and the body open.
     values = np.clip(np.where(np.abs(field_um) < 1e-7, -1e-7, field_um), -1.0, 1.0)
-    vertices, faces = _march(values, _TETRAHEDRA, -grid.spacing_um)
+    vertices, faces = _march(values, TETRAHEDRA, -grid.spacing_um)
     return (vertices - 1) * grid.spacing_um + grid.origin_um, faces
