@@ -25,7 +25,7 @@ from .section_regions import SectionRegions, regions_of_sections
 Progress = Callable[[float, str], None]
 HEAD = Path("models/linking.safetensors")
 # A region that no one-to-one link took may join a branch of a cell if the head is at least so sure.
-BRANCH = 0.7
+BRANCH = 0.9
 # Regions of training data that hold less of one cell than this share teach nothing.
 PURITY = 0.6
 HEAD_STEPS = 600

@@ -99,8 +99,8 @@ def test_the_assignment_is_one_to_one_with_branches_of_what_is_left() -> None:
     assert assigned(some, np.array([0.9, 0.85, 0.8], np.float32), 2, 2).tolist() == [1, 2]
     # Region 1 of the second section is left over; it is a branch of 0 if it is sure enough.
     fork = pairs((0, 0), (0, 1))
-    assert assigned(fork, np.array([0.9, 0.85], np.float32), 1, 2).tolist() == [0, 1]
-    assert assigned(fork, np.array([0.9, 0.6], np.float32), 1, 2).tolist() == [0]
+    assert assigned(fork, np.array([0.97, 0.95], np.float32), 1, 2).tolist() == [0, 1]
+    assert assigned(fork, np.array([0.97, 0.6], np.float32), 1, 2).tolist() == [0]
     # What is linked already is not joined to a second cell, however sure; what is unlikely is no link.
     cross = pairs((0, 0), (0, 1), (1, 1))
     assert assigned(cross, np.array([0.95, 0.9, 0.95], np.float32), 2, 2).tolist() == [0, 2]
