@@ -374,6 +374,8 @@ def _filtered(
 
 def _blurred(values: Tensor, kernel: Tensor, first: int, axis: int) -> Tensor:
     """Correlates (1, 1, z, y, x) with a kernel whose tap 0 is `first` voxels on; edges stand for what is beyond."""
+    if kernel.numel() == 1 and first == 0:
+        return values * kernel
     last = first + kernel.numel() - 1
     pad = [0] * 6
     pad[2 * (2 - axis) : 2 * (2 - axis) + 2] = [max(-first, 0), max(last, 0)]
