@@ -51,7 +51,7 @@ def downsampled(data: np.ndarray, factors: tuple[int, int, int], labels: bool) -
 
     data: (..., z, y, x); a last group that is not full is averaged over what it has.
     """
-    if labels:
+    if labels or factors == (1, 1, 1):
         z, y, x = factors
         return data[..., ::z, ::y, ::x]
     total = data.astype(np.float32)

@@ -15,6 +15,7 @@ import struct
 import xml.etree.ElementTree as ElementTree
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -706,9 +707,11 @@ def _write_zarr(volume: Volume, target: Path) -> None:
             channels=volume.channels,
             label={"source": {"image": "../../"}} if is_label else None,
         )
-        slices = max(SLAB_SLICES, writer.step[0])
-        for number, slab in enumerate(volume.slabs(slices)):
-            writer.write(slab, (number * slices, 0, 0))
+        # Whole chunks of all channels, and not whole slices: averaging takes ten times the memory of what is averaged.
+        slices, rows = (max(chunk, step) for chunk, step in zip(CHUNK_ZYX[:2], writer.step[:2], strict=True))
+        depth, height, _ = volume.shape_zyx
+        for z, y in product(range(0, depth, slices), range(0, height, rows)):
+            writer.write(np.asarray(volume.data[..., z : z + slices, y : y + rows, :]), (z, y, 0))
     if is_label:
         _list_label(target.parent, target.name)
 
