@@ -8,7 +8,7 @@ from neuropil.morphology.tree import SPINE_HEAD
 
 from .arrival import Arrivals, FloatArray, Grid, RoundCones, arrival_time, interpolate
 from .interior import CellInterior
-from .layout import LaidOutCell
+from .laid_cell import LaidOutCell
 from .parameters import TissueParameters
 from .polygonize import polygonize
 from .shapes import Shape
