@@ -129,9 +129,9 @@ def _spine(
         out = unit(across(tangent, space.rng) + 0.3 * space.rng.normal(size=3))
         bend = across(out, space.rng) * space.rng.uniform(0, 0.25)
         reach = np.array([0.0, 0.35, 0.7, 1.0]) * (length - 1.6 * head)
-        t = np.r_[reach, length - head * 0.9, length - head * 0.4]
-        points = base + np.outer(shaft_radius * 0.85 + t, out) + np.outer((t / length) ** 2 * length, bend)
-        radii = np.r_[neck * 1.3, neck, neck, neck * 1.2, head * space.rng.uniform(0.85, 1.1), head]
+        t = np.array([*reach, length - head * 0.9, length - head * 0.4])
+        points = base + (shaft_radius * 0.85 + t)[:, None] * out + ((t / length) ** 2 * length)[:, None] * bend
+        radii = np.array([neck * 1.3, neck, neck, neck * 1.2, head * space.rng.uniform(0.85, 1.1), head])
         room = space.room(points)
         from_axis = np.linalg.norm(points - base, axis=1)
         own = 0.8 * from_axis - shaft_radius - 0.03  # at least the clearance to its own dendrite

@@ -86,7 +86,7 @@ def _walk(
 
 def unit(vector: FloatArray) -> FloatArray:
     """The vector of length 1 in the same direction."""
-    return np.asarray(vector / np.linalg.norm(vector))
+    return np.asarray(vector / math.sqrt(vector.dot(vector)))
 
 
 def any_direction(rng: np.random.Generator) -> FloatArray:
@@ -96,7 +96,8 @@ def any_direction(rng: np.random.Generator) -> FloatArray:
 
 def across(direction: FloatArray, rng: np.random.Generator) -> FloatArray:
     """A random direction at right angles to another."""
-    return unit(np.cross(direction, any_direction(rng)))
+    (x, y, z), (a, b, c) = direction, any_direction(rng)
+    return unit(np.array([y * c - z * b, z * a - x * c, x * b - y * a]))  # np.cross takes ten times as long
 
 
 def smooth_noise(rng: np.random.Generator, n: int, knots_apart: int) -> FloatArray:
