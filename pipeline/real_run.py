@@ -29,7 +29,7 @@ from .generation import generate
 from .output_folder import claim_folder
 from .progress import bar, block_bar, said_steps
 from .real_stack import RealStack, read_real_stack
-from .recipe import Recipe, named_profile
+from .recipe import Recipe, named_appearance, named_profile
 from .run_record import RunRecord, hash_of
 from .segmenting import segment_file
 from .torch_threads import use_fastest_threads
@@ -146,7 +146,7 @@ def recipe_for(stack: RealStack, profile: Path, preset: str, recipe: Recipe) -> 
     tissue: dict[str, Any] = {"preset": preset, "enrichment": recipe.tissue.enrichment.model_dump()}
     if preset == recipe.tissue.preset:
         tissue = recipe.tissue.model_dump(mode="json")
-    if isinstance(named_profile(str(profile)).microscope, SsTem):
+    if isinstance(named_appearance(str(profile)).profile.microscope, SsTem):
         z_nm /= max(2, round(z_nm / FINE_NM))
     changed = {
         "name": Path(stack.source).name,
