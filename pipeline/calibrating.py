@@ -27,6 +27,7 @@ from .calibration_report import Comparison, write_calibration_report
 from .composition import CompositionStep, fit_composition
 from .imaging_job import named_microscope
 from .real_stack import RealStack, read_real_stack
+from .recipe import named_appearance
 from .specimens import load_specimen
 
 Step = Callable[[str], None]
@@ -51,7 +52,10 @@ _TEST_KEY = 1000
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for; ranges are of slice numbers, None for the usual share."""
+    """What a user asks for; ranges are of slice numbers, None for the usual share.
+
+    start: a profile to go on from, in place of a microscope and the table's stains; the tissue then stays the preset's.
+    """
 
     real: str
     labels: str | None
@@ -60,6 +64,7 @@ class Request:
     voxel_size_nm: Triple | None
     fit: range | None
     held_out: range | None
+    start: str | None = None
 
 
 def calibrate_to_files(
@@ -73,7 +78,7 @@ def calibrate_to_files(
     """
     stack = read_real_stack(request.real, request.labels, request.voxel_size_nm)
     fit, held_out = _split(stack, request)
-    start = _start(stack, request.microscope)
+    start = _start(stack, request)
     parameters, shape, size_nm = _tissue(stack, request.tissue, start)
     step(f"{sum(len(r.images) for r in fit)} slices to fit to, {sum(len(r.images) for r in held_out)} kept aside")
     blocks = folder / "blocks"
@@ -81,7 +86,9 @@ def calibrate_to_files(
     def specimen(of: TissueParameters, number: int) -> Specimen:
         return load_specimen(of, shape, size_nm, number, blocks)
 
-    start, parameters, tried = _composed(fit, parameters, start, specimen, seed, step)
+    tried: list[CompositionStep] = []
+    if request.start is None:
+        start, parameters, tried = _composed(fit, parameters, start, specimen, seed, step)
     specimens = [specimen(parameters, k) for k in FIT_SEEDS]
     step(f"{len(specimens)} blocks of virtual tissue of {' × '.join(map(str, shape))} voxels")
     found = calibrate(fit, specimens, load_structures(), start, seed, rounds, step)
@@ -139,7 +146,14 @@ def _split(stack: RealStack, request: Request) -> tuple[list[Run], list[Run]]:
     return stack.runs(fit), stack.runs(aside)
 
 
-def _start(stack: RealStack, microscope: str) -> Look:
+def _start(stack: RealStack, request: Request) -> Look:
+    microscope = request.microscope
+    if request.start is not None:
+        found = named_appearance(request.start)
+        profile = found.profile
+        if not isinstance(profile.microscope, FibSem | SbfSem | SsTem):
+            raise ValueError(f"{request.start} is of modality {profile.microscope.modality}, which is not calibrated")
+        return Look(profile.microscope, found.materials, profile.plasma_membrane_nm, profile.annotator)
     instrument = named_microscope(microscope)
     if isinstance(instrument, SsTem):
         instrument = instrument.model_copy(update={"section_thickness_nm": stack.voxel_size_nm[0]})
@@ -252,7 +266,7 @@ def _provenance(
         "tissue": parameters.model_dump(mode="json"),
         "tissue_seeds": list(FIT_SEEDS),
         "composition": metrics["composition"],
-        "start": request.microscope,
+        "start": request.start or request.microscope,
         "fitted": {"real": _rounded(found.real), "simulated": _rounded(found.after)},
         "tolerances_off": metrics["tolerances_off"],
         "auc": metrics["auc"],

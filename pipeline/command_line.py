@@ -192,6 +192,9 @@ def calibrate(
     voxel_size: VoxelSizeOption = None,
     fit: Annotated[str | None, typer.Option(help="A:B, slices to fit to; else the first 60 %.")] = None,
     held_out: Annotated[str | None, typer.Option(help="A:B, slices kept aside; else the last 30 %.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="A profile to go on from, with the preset's tissue as it is.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder of report and blocks; else NAME beside it.")] = None,
     seed: Annotated[int, typer.Option(help="Of noise and searches.", min=0)] = 0,
     as_json: JsonOption = False,
@@ -206,7 +209,7 @@ def calibrate(
     if output.suffix not in (".yaml", ".yml"):
         raise ValueError(f"--output is {output}, but a profile is a .yaml file")
     ranges = slice_range(fit, "--fit"), slice_range(held_out, "--held-out")
-    request = Request(real, labels, microscope, tissue, voxel_size, *ranges)
+    request = Request(real, labels, microscope, tissue, voxel_size, *ranges, start)
     folder = claim_folder(report or output.with_suffix(""))
     use_fastest_threads()
     metrics = calibrate_to_files(request, output, folder, seed, said_steps())

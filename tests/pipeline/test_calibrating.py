@@ -46,3 +46,7 @@ def test_a_profile_a_report_and_figures(
     page = (folder / "report.html").read_text()
     assert "autocorrelation x 8" in page and "Annotators" not in page
     assert len(list((folder / "blocks").glob("*.npz"))) == 2
+    words = ["calibrate", tmp_path / "real.tif", "--microscope", "fibsem", "--start", profile, "--report", folder]
+    code, out, err = command(*words, "-o", tmp_path / "again.yaml", "--json")
+    assert code == 0, err
+    assert json.loads(out)["tolerances_off"][0] == pytest.approx(min(metrics["tolerances_off"]), abs=0.1)
