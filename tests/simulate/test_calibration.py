@@ -68,16 +68,20 @@ def test_smooth_numbers_are_those_of_the_appearance(specimen: Specimen) -> None:
 
 
 def test_gradients_lower_the_loss(specimen: Specimen) -> None:
-    real = observe([specimen], STRUCTURES, hidden_look(), 63, seed=9)
+    hidden = hidden_look()
+    real = observe([specimen], STRUCTURES, hidden, 63, seed=9)
     goal = measure_appearance(real, 5)
+    # Nothing is hidden but what these knobs turn.
     turned = ("electrons of resin", "grey of resin", "blank above resin", "stain of membrane")
-    knobs = [knob for knob in image_knobs(START, (5.0, 5.0, 5.0), drawn_bits(real)) if knob.name in turned]
-    labels = [run.labels for run in observe([specimen], STRUCTURES, START, 63, seed=9)]
-    found = turn_by_gradient(goal, [specimen], labels, START, knobs, seed=9, steps=25)
+    spot = {"lateral_fwhm_nm": hidden.microscope.lateral_fwhm_nm}
+    start = replace(START, microscope=START.microscope.model_copy(update=spot))
+    knobs = [knob for knob in image_knobs(start, (5.0, 5.0, 5.0), drawn_bits(real)) if knob.name in turned]
+    labels = [run.labels for run in observe([specimen], STRUCTURES, start, 63, seed=9)]
+    found = turn_by_gradient(goal, [specimen], labels, start, knobs, seed=9, steps=25)
     before, after = (
-        loss(goal, measure_appearance(observe([specimen], STRUCTURES, look, 63, seed=9), 5)) for look in (START, found)
+        loss(goal, measure_appearance(observe([specimen], STRUCTURES, look, 63, seed=9), 5)) for look in (start, found)
     )
-    assert after < 0.8 * before
+    assert after < 0.6 * before
 
 
 def test_the_annotators_hand_is_found(specimen: Specimen) -> None:
