@@ -29,7 +29,7 @@ FACING_UM = 0.03  # how much farther than the own surface the partner's may seem
 
 # PSD area is proportional to the head's volume (Ofer 2021), with this scatter: 0.05 µm² for a spine of 0.04 µm³,
 # 0.3 µm² for one of 0.29 µm³ (realism.md rows 34 and 35), of which the head is some 70 %.
-AREA_PER_HEAD_VOLUME = 1.3  # 1/µm, which makes the mean 0.04 µm² (row 30) on heads of today's sizes
+AREA_PER_HEAD_VOLUME = 1.6  # 1/µm
 AREA_SCATTER = 0.25
 SMALLEST_AREA_UM2, LARGEST_AREA_UM2 = 0.015, 0.5
 SHAFT_AREA_UM2 = (0.05, 0.025)  # mean and sd on shafts, where no head sets the size
