@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from _semantic_data import held_out, real_training, scores, synthetic
+from _semantic_data import MYELIN_IN, held_out, real_training, scores, synthetic
 
 from neuropil.pipeline.torch_threads import use_fastest_threads
 from neuropil.train.augmentation import Augmentation
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # Largest file of weights that is shipped.
 LARGEST_BYTES = 10_000_000
 SYNTHETIC = (
-    "{count} virtual blocks of CA1-like neuropil at 5 nm (recipe `default`; a quarter with a myelinated axon), imaged "
+    "{count} virtual blocks of CA1-like neuropil at 5 nm (recipe `default`; {myelin} with a myelinated axon), imaged "
     "by the profile `epfl_ca1`, which was calibrated to slices up to 0063 of `epfl_ca1`. "
 )
 NO_HUMAN = "No human drew any of its labels. "
@@ -87,7 +87,7 @@ def ship(name: str, folder: Path, blocks: int, target: Path) -> None:
     """Write the bundle with its card. Raises ValueError where it is too large to be shipped."""
     model, record = read_bundle(folder), json.loads((folder / RECORD).read_text())
     found = scores(model, held_out())
-    trained_on = SYNTHETIC.format(count=blocks)
+    trained_on = SYNTHETIC.format(count=blocks, myelin=blocks // MYELIN_IN)
     real = MODELS[name].real
     trained_on += f"{real:.0%} of its patches are of real, labelled slices up to 0063. " if real else NO_HUMAN
     trained_on += f"{record['steps']} steps of {MODELS[name].batch} patches, seed {record['config']['seed']}."
